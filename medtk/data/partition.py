@@ -1,0 +1,1 @@
+"""Sharing a training set out among clients."""
