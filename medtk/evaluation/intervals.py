@@ -1,0 +1,155 @@
+"""How far a number could be off: intervals for shares of images, for seeds, and for paired classifiers."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+
+class Interval(NamedTuple):
+    """Lower and upper end."""
+
+    low: float
+    high: float
+
+
+class McNemar(NamedTuple):
+    """Images that only A gets right, that only B gets right, and the two-sided exact p value."""
+
+    only_a: int
+    only_b: int
+    p: float
+
+
+def wilson(k: float, n: int, level: float = 0.95) -> Interval:
+    """Interval for the share behind ``k`` successes of ``n``.
+
+    Parameters
+    ----------
+    k : float
+        Successes, 0 to n; a mean of counts over several runs need not be whole.
+    n : int
+        Trials, 1 or more: the images of the test set.
+    level : float
+        Confidence, between 0 and 1.
+
+    Returns
+    -------
+    Interval
+        Within [0, 1]. Source: Wilson, "Probable inference, the law of succession, and statistical inference",
+        1927; it keeps its level on small sets and near 0 and 1, where k/n plus or minus two standard errors does not.
+
+    Raises
+    ------
+    ValueError
+        If n < 1, k is not in [0, n] or level is not in (0, 1).
+    """
+    if n < 1 or not 0 <= k <= n or not 0 < level < 1:
+        raise ValueError(f"0 <= k <= n, n >= 1 and 0 < level < 1 expected, not k={k}, n={n}, level={level}")
+    z, share = stats.norm.ppf((1 + level) / 2), k / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    # Rounding may step a hair over the observed share when it is 0 or 1.
+    return Interval(float(max(0.0, min(centre - half, share))), float(min(1.0, max(centre + half, share))))
+
+
+def over_seeds(values: Sequence[float], level: float = 0.95, kind: str = "mean") -> Interval:
+    """Interval from several runs that differ only in their seed.
+
+    Parameters
+    ----------
+    values : sequence of float, length m >= 2
+        One number a run.
+    level : float
+        Confidence, between 0 and 1.
+    kind : {'mean', 'new_run'}
+        ``'mean'``: where the mean over all possible seeds lies. ``'new_run'``: where one more run would fall, wider
+        by the factor sqrt(m + 1); the right one for a number that a paper took from a single run.
+
+    Returns
+    -------
+    Interval
+        Mean plus or minus Student's t times the standard error (of the mean, or of a prediction).
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two values, or kind or level are not as above.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2 or not 0 < level < 1:
+        raise ValueError(f"two or more values and 0 < level < 1 expected, not {values.shape}, level={level}")
+    if kind not in ("mean", "new_run"):
+        raise ValueError(f"kind is 'mean' or 'new_run', not {kind!r}")
+    m = len(values)
+    spread = values.std(ddof=1) * np.sqrt(1 / m + (kind == "new_run"))
+    half = stats.t.ppf((1 + level) / 2, m - 1) * spread
+    return Interval(float(values.mean() - half), float(values.mean() + half))
+
+
+def mcnemar(labels, p_a, p_b) -> McNemar:
+    """Exact McNemar test of two classifiers (or two conditions) on the same images.
+
+    Only the images on which exactly one of the two is right say anything about which is better; under equality each
+    of them is a fair coin.
+
+    Parameters
+    ----------
+    labels : array of int, shape (n,)
+    p_a, p_b : array of float, shape (n, k)
+        Probabilities of the two.
+    """
+    labels = np.asarray(labels)
+    right_a = np.asarray(p_a).argmax(axis=1) == labels
+    right_b = np.asarray(p_b).argmax(axis=1) == labels
+    only_a, only_b = int(np.sum(right_a & ~right_b)), int(np.sum(right_b & ~right_a))
+    p = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return McNemar(only_a, only_b, float(p))
+
+
+def bootstrap(
+    labels,
+    probabilities,
+    metric: Callable,
+    *,
+    level: float = 0.95,
+    repeats: int = 1000,
+    seed: int = 0,
+    groups=None,
+) -> Interval:
+    """Percentile interval of any metric by drawing images (or whole groups) again with replacement.
+
+    Parameters
+    ----------
+    labels : array of int, shape (n,)
+    probabilities : array of float, shape (n, k)
+    metric : callable
+        ``metric(labels, probabilities) -> float or None``, such as `medtk.evaluation.metrics.auc`; draws for which
+        it is None (a class is missing) are left out.
+    level : float
+        Confidence, between 0 and 1.
+    repeats, seed : int
+        Number of draws; the same seed gives the same interval.
+    groups : array of shape (n,), optional
+        Patient or lesion of each image. Images of a group are drawn together, since they are not independent.
+
+    Raises
+    ------
+    ValueError
+        If the metric is None in every draw.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities)
+    random = np.random.default_rng(seed)
+    _, group = np.unique(
+        np.arange(len(labels)) if groups is None else np.asarray(groups), return_inverse=True
+    )
+    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    values = []
+    for _ in range(repeats):
+        drawn = np.concatenate([members[g] for g in random.integers(0, len(members), len(members))])
+        values.append(metric(labels[drawn], probabilities[drawn]))
+    values = [value for value in values if value is not None]
+    if not values:
+        raise ValueError("the metric has no value in any draw")
+    return Interval(*(float(q) for q in np.quantile(values, [(1 - level) / 2, (1 + level) / 2])))
