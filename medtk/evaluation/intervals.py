@@ -38,7 +38,8 @@ def wilson(k: float, n: int, level: float = 0.95) -> Interval:
     -------
     Interval
         Within [0, 1]. Source: Wilson, "Probable inference, the law of succession, and statistical inference",
-        1927; it keeps its level on small sets and near 0 and 1, where k/n plus or minus two standard errors does not.
+        1927; it keeps its level on small sets and near 0 and 1, where k/n plus or minus two standard
+        errors does not.
 
     Raises
     ------
@@ -64,8 +65,8 @@ def over_seeds(values: Sequence[float], level: float = 0.95, kind: str = "mean")
     level : float
         Confidence, between 0 and 1.
     kind : {'mean', 'new_run'}
-        ``'mean'``: where the mean over all possible seeds lies. ``'new_run'``: where one more run would fall, wider
-        by the factor sqrt(m + 1); the right one for a number that a paper took from a single run.
+        ``'mean'``: where the mean over all possible seeds lies. ``'new_run'``: where one more run would fall,
+        wider by the factor sqrt(m + 1); the right one for a number that a paper took from a single run.
 
     Returns
     -------
@@ -91,8 +92,8 @@ def over_seeds(values: Sequence[float], level: float = 0.95, kind: str = "mean")
 def mcnemar(labels, p_a, p_b) -> McNemar:
     """Exact McNemar test of two classifiers (or two conditions) on the same images.
 
-    Only the images on which exactly one of the two is right say anything about which is better; under equality each
-    of them is a fair coin.
+    Only the images on which exactly one of the two is right say anything about which is better; under
+    equality each of them is a fair coin.
 
     Parameters
     ----------
@@ -125,8 +126,8 @@ def bootstrap(
     labels : array of int, shape (n,)
     probabilities : array of float, shape (n, k)
     metric : callable
-        ``metric(labels, probabilities) -> float or None``, such as `medtk.evaluation.metrics.auc`; draws for which
-        it is None (a class is missing) are left out.
+        ``metric(labels, probabilities) -> float or None``, such as `medtk.evaluation.metrics.auc`; draws
+        for which it is None (a class is missing) are left out.
     level : float
         Confidence, between 0 and 1.
     repeats, seed : int

@@ -20,8 +20,8 @@ def classification(labels, probabilities) -> dict[str, float | int | None]:
     Returns
     -------
     dict
-        ``accuracy``, ``balanced_accuracy``, ``auc``, ``macro_f1``, ``ece`` in [0, 1], ``brier`` in [0, 2], and
-        ``n`` images. ``auc`` is None where only one class is present.
+        ``accuracy``, ``balanced_accuracy``, ``auc``, ``macro_f1``, ``ece`` in [0, 1], ``brier`` in [0, 2],
+        and ``n`` images. ``auc`` is None where only one class is present.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def classification(labels, probabilities) -> dict[str, float | int | None]:
 
 
 def checked(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
-    """Labels as int64 of shape (n,) and probabilities as float64 of shape (n, k), or ValueError saying why not."""
+    """Labels as int64 (n,) and probabilities as float64 (n, k), or ValueError saying why not."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities):
         raise ValueError(
@@ -77,7 +77,7 @@ def balanced_accuracy(counts) -> float:
 
 
 def macro_f1(counts) -> float:
-    """Mean F1 over the classes that occur among labels or predictions; ``counts`` as `confusion` gives them."""
+    """Mean F1 over the classes among labels or predictions; ``counts`` as `confusion` gives them."""
     total = counts.sum(axis=0) + counts.sum(axis=1)
     return float(np.mean(2 * np.diag(counts)[total > 0] / total[total > 0]))
 

@@ -29,9 +29,11 @@ class Cell:
     metric : str
         Key of `medtk.evaluation.metrics.classification`.
     needs : dict
-        ``dataset``, ``network``, ``defense`` (``none``, ``at``, ``kd``) and ``epsilon`` of the run that answers it.
+        ``dataset``, ``network``, ``defense`` (``none``, ``at``, ``kd``), ``epsilon`` of the run that
+        answers it.
     reference : str
-        What the direction is judged against: ``"majority"`` (always saying the commonest class) or a column's name.
+        What the direction is judged against: ``"majority"`` (always saying the commonest class) or a
+        column's name.
     majority : float or None
         Share of the commonest class in the test set.
     missing : str
@@ -63,7 +65,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the paper in our words, with the name of the rule in `medtk.reproduction.rules` that tests it."""
+    """A statement of the paper in our words, with the rule of `medtk.reproduction.rules` that tests it."""
 
     id: str
     text: str
@@ -78,7 +80,7 @@ class Paper:
     id: str
     title: str
     authors: tuple[str, ...]
-    year: int
+    year: int | None
     citation: str
     tables: dict[str, dict]
     cells: tuple[Cell, ...]
@@ -125,7 +127,7 @@ def load(paper: str) -> Paper:
         id=paper,
         title=content["title"],
         authors=tuple(content["authors"]),
-        year=content["year"],
+        year=content.get("year"),
         citation=content["citation"],
         tables={t["id"]: {k: t[k] for k in ("title", "columns", "metric")} for t in tables},
         cells=tuple(cell for table in tables for cell in _cells(paper, table, datasets)),
@@ -141,7 +143,7 @@ def load_all() -> list[Paper]:
 
 
 def parse(text: str) -> tuple[float | None, int]:
-    """Turn a printed number into a fraction and its decimals: ``"83.97%"`` gives (0.8397, 4), ``"—"`` gives (None, 0)."""
+    """Fraction and its decimals: ``"83.97%"`` gives (0.8397, 4), ``"—"`` gives (None, 0)."""
     digits = text.strip().removesuffix("%").strip()
     try:
         value = float(digits)

@@ -27,7 +27,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str:
-    """Commit of the project, with ``+changes`` if package or notebooks differ from it; ``unknown`` without git."""
+    """Commit of the project, with ``+changes`` if package or notebooks differ; ``unknown`` without git."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -62,7 +62,7 @@ def hardware() -> dict:
 
 
 def peak_memory_mb() -> float | None:
-    """Largest resident memory of this process so far in MB, or None where the system does not say (Windows)."""
+    """Largest resident memory of this process so far in MB; None where it is not told (Windows)."""
     try:
         import resource
     except ImportError:

@@ -1,8 +1,8 @@
 """The ledger's entries: what a run was, the predictions that it made, and a check of every number from them.
 
-A record is ``<home>/<paper>/<experiment>/<name>.json`` beside ``<name>.<hash>.npz``. The predictions' file name holds
-the start of their SHA-256, so a new version never overwrites the file that the present JSON speaks of, and renaming
-the JSON is the one moment at which a record appears or changes.
+A record is ``<home>/<paper>/<experiment>/<name>.json`` beside ``<name>.<hash>.npz``. The file name of the
+predictions holds the start of their SHA-256, so a new version never overwrites the file that the present JSON
+speaks of, and renaming the JSON is the one moment at which a record appears or changes.
 """
 
 import hashlib
@@ -17,15 +17,10 @@ import numpy as np
 from medtk.errors import CorruptFile, MedtkError
 from medtk.evaluation import metrics
 from medtk.reproduction import papers, provenance
+from medtk.reproduction.schema import SCHEMA, check
 from medtk.reproduction.storage import pack, unpack, write_whole
 
-SCHEMA = 1
-KEYS = (
-    "schema id experiment paper cells parameters seed profile data weights versions commit hardware backend seconds "
-    "peak_memory_mb metrics predictions deviations"
-).split()
-DATA_SOURCES = ("official", "mirror", "substitute", "synthetic")
-WEIGHT_SOURCES = ("imagenet", "mirror", "random")
+MEND = "restore it or run its experiment again"
 TOLERANCE = 1e-9  # sums in another order, on another machine, differ in the last bits
 
 
@@ -58,8 +53,8 @@ def write(
     paper : str
         One of `medtk.reproduction.papers.IDS`.
     cells : list of dict
-        Cells that the record answers: ``table``, ``row``, ``column``, ``predictions`` (a key of ``predictions``) and
-        ``metric`` (``accuracy`` if left out). May be empty.
+        Cells that the record answers: ``table``, ``row``, ``column``, ``predictions`` (a key of
+        ``predictions``) and ``metric`` (``accuracy`` if left out). May be empty.
     parameters : dict
         Everything that was set, as JSON.
     seed : int
@@ -71,7 +66,8 @@ def write(
         ``source`` (imagenet, mirror, random), ``note``.
     labels : array of int, shape (n,)
     predictions : dict of str to array of float, shape (n, k)
-        Probabilities by condition: ``clean``, ``epsilon=0.001``. Stored as float16; metrics come from what is stored.
+        Probabilities by condition: ``clean``, ``epsilon=0.001``. Stored as float16; metrics come from what
+        is stored.
     seconds : float
         Duration of the run.
     deviations : list of str
@@ -147,11 +143,9 @@ def read(path) -> dict:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorruptFile(
-            f"{path} is not readable JSON ({error}); restore it or run its experiment again."
-        ) from error
+        raise CorruptFile(f"{path} is not readable JSON ({error}); {MEND}.") from error
     if problems := check(record):
-        raise CorruptFile(f"{path} is not a record: {problems[0]}; restore it or run its experiment again.")
+        raise CorruptFile(f"{path} is not a record: {problems[0]}; {MEND}.")
     return record
 
 
@@ -189,9 +183,7 @@ def load_predictions(record: dict, home) -> dict[str, np.ndarray]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CorruptFile(
-            f"{path} cannot be read ({error.strerror}); restore it or run its experiment again."
-        ) from error
+        raise CorruptFile(f"{path} cannot be read ({error.strerror}); {MEND}.") from error
     if hashlib.sha256(content).hexdigest() != record["predictions"]["sha256"]:
         raise CorruptFile(f"{path} is not the file that its record was written with (its SHA-256 differs).")
     try:
@@ -221,50 +213,7 @@ def verify(home) -> list[str]:
         problems += found
     for path in sorted(home.rglob("*.npz")):
         if path not in used:
-            problems.append(
-                f"{path} belongs to no record (a run was stopped while writing): run it again or delete it."
-            )
-    return problems
-
-
-def check(record) -> list[str]:
-    """What is wrong with the form of a record, without looking at its predictions; empty when nothing is."""
-    if not isinstance(record, dict):
-        return ["it is not a JSON object"]
-    if missing := [key for key in KEYS if key not in record]:
-        return [f"it lacks {', '.join(missing)}"]
-    if record["schema"] != SCHEMA:
-        return [f"schema {record['schema']!r} is not {SCHEMA}"]
-    try:
-        return _check_fields(record)
-    except (KeyError, TypeError, AttributeError) as error:
-        return [f"a field has the wrong form ({type(error).__name__}: {error})"]
-
-
-def _check_fields(record: dict) -> list[str]:
-    problems = []
-    parts = record["id"].split("/")
-    if len(parts) != 3 or parts[:2] != [record["paper"], record["experiment"]]:
-        problems.append(f"id {record['id']!r} is not paper/experiment/name")
-    for part in parts:
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*", part):
-            problems.append(f"{part!r} cannot be a folder or file name (letters, digits, _ - = + . only)")
-    if record["paper"] not in papers.IDS:
-        problems.append(f"paper {record['paper']!r} is none of {', '.join(papers.IDS)}")
-    for field, valid in (("data", DATA_SOURCES), ("weights", WEIGHT_SOURCES)):
-        if record[field]["source"] not in valid:
-            problems.append(f"{field} source {record[field]['source']!r} is none of {', '.join(valid)}")
-    if not re.fullmatch(re.escape(parts[-1]) + r"\.[0-9a-f]{12}\.npz", record["predictions"]["file"]):
-        problems.append(f"predictions file {record['predictions']['file']!r} does not belong to {parts[-1]}")
-    if not record["metrics"]:
-        problems.append("it holds no predictions")
-    for cell in record["cells"]:
-        if cell["predictions"] not in record["metrics"]:
-            problems.append(
-                f"cell {cell['row']} / {cell['column']} uses unknown predictions {cell['predictions']!r}"
-            )
-        elif cell["metric"] not in record["metrics"][cell["predictions"]]:
-            problems.append(f"cell {cell['row']} / {cell['column']} uses unknown metric {cell['metric']!r}")
+            problems.append(f"{path} belongs to no record (a run was stopped while writing); delete it.")
     return problems
 
 
@@ -275,7 +224,7 @@ def _verify_one(record: dict, path: Path, home: Path) -> list[str]:
     again, problems = _metrics(stored), []
     if again.keys() != record["metrics"].keys():
         return [
-            f"{path}: predictions {sorted(again)} are stored, metrics of {sorted(record['metrics'])} are written."
+            f"{path}: predictions {sorted(again)} are stored, metrics of {sorted(record['metrics'])} written."
         ]
     for condition, values in again.items():
         written = record["metrics"][condition]
