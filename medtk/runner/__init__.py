@@ -1,0 +1,1 @@
+"""Runs, checks and publishes the notebooks: parameters, one process a notebook, lint, exercises, the book."""
