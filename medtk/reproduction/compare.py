@@ -1,0 +1,272 @@
+"""Printed numbers beside recorded ones: a verdict and a sentence for every cell and every claim."""
+
+import json
+from collections import Counter
+from functools import partial
+from statistics import mean
+
+from medtk import data
+from medtk.evaluation import intervals
+from medtk.reproduction import papers, records, rules
+from medtk.reproduction.evidence import Evidence
+from medtk.reproduction.papers import Cell
+
+VERDICTS = ("reproduced", "direction", "differs", "not_testable", "unrecorded")
+LEVEL = 0.95
+# Of several recorded settings the one nearest the paper's answers a cell, never the one nearest its number.
+PREFERRED = {
+    "profile": ("paper", "reader", "scaled"),
+    "data": ("official", "mirror", "substitute"),
+    "weights": ("imagenet", "mirror", "random"),
+}
+
+
+def counted(found: list[dict]) -> list[dict]:
+    """Records that may count: not from synthetic images, not from the quick profile."""
+    return [r for r in found if r["data"]["source"] != "synthetic" and r["profile"] != "quick"]
+
+
+def report(found: list[dict], home=None) -> dict:
+    """Everything that ``medtk report`` prints.
+
+    Parameters
+    ----------
+    found : list of dict
+        Records, as `medtk.reproduction.records.read_all` gives them.
+    home : path, optional
+        Folder of records, for the claims that need predictions and not only metrics.
+
+    Returns
+    -------
+    dict
+        ``papers`` (counts of verdicts by paper id), ``cells`` and ``claims`` (lists of dict). A cell has
+        ``paper``, ``table``, ``row``, ``column``, ``printed``, ``ours``, ``low``, ``high`` (fractions of 1 or
+        None), ``n`` (test images), ``runs``, ``verdict`` (one of `VERDICTS`), ``reason``, ``record`` (id of
+        the first run or None), ``records``, ``deviations``, ``data_source``, ``weights_source``. A claim has
+        ``paper``, ``claim``, ``verdict``, ``reason``, ``records``.
+    """
+    cells = [judge(cell, found) for paper in papers.load_all() for cell in paper.cells]
+    counts = {}
+    for paper in papers.IDS:
+        tally = Counter(entry["verdict"] for entry in cells if entry["paper"] == paper)
+        total = tally.total()
+        counts[paper] = {"cells": total, "recorded": total - tally["unrecorded"]} | {
+            v: tally[v] for v in VERDICTS
+        }
+    return {"papers": counts, "cells": cells, "claims": claims(found, home)}
+
+
+def judge(cell: Cell, found: list[dict]) -> dict:
+    """Entry of one cell in `report`, from all records."""
+    runs = answering(cell, found)
+    values = [_value(record, cell) for record in runs]
+    entry = {
+        "paper": cell.paper,
+        "table": cell.table,
+        "row": cell.row,
+        "column": cell.column,
+        "printed": cell.printed,
+        "ours": mean(values) if values else None,
+        "low": None,
+        "high": None,
+        "n": _images(runs[0], cell) if runs else cell.n,
+        "runs": len(runs),
+        "verdict": "unrecorded",
+        "reason": f"No run is recorded; `{cell.command}` fills this cell.",
+        "record": runs[0]["id"] if runs else None,
+        "records": [record["id"] for record in runs],
+        "deviations": sorted({deviation for record in runs for deviation in record["deviations"]}),
+        "data_source": runs[0]["data"]["source"] if runs else None,
+        "weights_source": runs[0]["weights"]["source"] if runs else None,
+    }
+    if runs:
+        interval = _interval(values, entry["n"], cell.metric)
+        entry["low"], entry["high"] = interval or (None, None)
+        entry["verdict"], entry["reason"] = _verdict(cell, runs, entry)
+    return entry
+
+
+def answering(cell: Cell, found: list[dict]) -> list[dict]:
+    """Records of the one configuration that answers a cell, one a seed, ordered by seed.
+
+    Records belong together when they differ in nothing but the seed. Of several configurations the first by
+    `PREFERRED`, then fewest deviations, most seeds, and name is taken.
+    """
+    groups: dict[str, dict[int, dict]] = {}
+    for record in counted(found):
+        if record["paper"] == cell.paper and _entry(record, cell):
+            seeds = groups.setdefault(_configuration(record), {})
+            seeds[record["seed"]] = record
+    if not groups:
+        return []
+
+    def rank(seeds: dict[int, dict]) -> tuple:
+        record = next(iter(seeds.values()))
+        sources = {"profile": record["profile"]} | {k: record[k]["source"] for k in ("data", "weights")}
+        order = [_place(PREFERRED[key], sources[key]) for key in ("data", "profile", "weights")]
+        return (*order, len(record["deviations"]), -len(seeds), record["id"])
+
+    best = min(groups.values(), key=rank)
+    return [best[seed] for seed in sorted(best)]
+
+
+def comparable(record: dict, cell: Cell) -> bool:
+    """Whether a record's images may stand for the test set that the paper names."""
+    name = cell.needs.get("dataset", record["data"]["name"])
+    same = record["data"]["name"] == name and _images(record, cell) == (cell.n or _images(record, cell))
+    if record["data"]["source"] == "substitute":
+        return same and name in data.CATALOG and data.CATALOG[name].comparable
+    return same
+
+
+def claims(found: list[dict], home=None) -> list[dict]:
+    """Verdict of every claim, from the recorded cells that are comparable.
+
+    ``reproduced``: it holds in every recorded case; ``direction``: in more than half of them; ``differs``: in
+    fewer. Parameters as in `report`.
+    """
+    return [
+        _claim(claim, paper, *_evidence(paper, found, home))
+        for paper in papers.load_all()
+        for claim in paper.claims
+    ]
+
+
+def printed(paper: papers.Paper) -> Evidence:
+    """Evidence made of the paper's own numbers."""
+    runs = {}
+    for cell in paper.cells:
+        if cell.printed is not None:
+            runs[_key(cell)] = {"printed": cell.printed}
+    return Evidence(runs)
+
+
+def _claim(claim: papers.Claim, paper: papers.Paper, evidence: Evidence, elsewhere: bool) -> dict:
+    cases = getattr(rules, claim.rule)(evidence)
+    tested = [case for case in cases if case.holds is not None]
+    held = sum(case.holds for case in tested)
+    own = [case.holds for case in getattr(rules, claim.rule)(printed(paper)) if case.holds is not None]
+    aside = f" The paper's own numbers support it in {sum(own)} of {len(own)} cases." if own else ""
+    if not tested:
+        verdict = "not_testable" if elsewhere and cases else "unrecorded"
+        said = (
+            "No comparable run is recorded for it."
+            if verdict == "not_testable"
+            else "No run is recorded for it."
+        )
+    else:
+        verdict = (
+            "reproduced" if held == len(tested) else "direction" if held > len(tested) / 2 else "differs"
+        )
+        said = f"Holds in {held} of {len(tested)} recorded cases"
+        if against := [f"{case.name} ({case.detail})" for case in tested if not case.holds]:
+            more = f" and {len(against) - 3} more" if len(against) > 3 else ""
+            said += f"; not for {'; '.join(against[:3])}{more}"
+        said += "."
+        if missing := len(cases) - len(tested):
+            said += f" {missing} more cases are not recorded or not comparable."
+    used = {name for case in tested for name in case.records}
+    used |= {name for case in tested for key in case.keys for name in evidence.runs[key]}
+    return {
+        "paper": paper.id,
+        "claim": claim.text,
+        "verdict": verdict,
+        "reason": said + aside,
+        "records": sorted(used),
+    }
+
+
+def _evidence(paper: papers.Paper, found: list[dict], home) -> tuple[Evidence, bool]:
+    """Comparable recorded accuracies, and whether there are recorded ones that are not comparable."""
+    runs, elsewhere = {}, False
+    for cell in paper.cells:
+        group = answering(cell, found)
+        if group and comparable(group[0], cell):
+            runs.setdefault(_key(cell), {record["id"]: _value(record, cell) for record in group})
+        elsewhere |= bool(group) and not comparable(group[0], cell)
+    mine = [record for record in counted(found) if record["paper"] == paper.id]
+    load = None if home is None else partial(records.load_predictions, home=home)
+    return Evidence(runs, mine, load), elsewhere
+
+
+def _verdict(cell: Cell, runs: list[dict], entry: dict) -> tuple[str, str]:
+    ours = f"ours is {_percent(entry['ours'])}" + (f" ({_span(entry)})" if entry["low"] is not None else "")
+    if not comparable(runs[0], cell):
+        name, source = runs[0]["data"]["name"], runs[0]["data"]["source"]
+        return "not_testable", (
+            f"Recorded on {entry['n']} images of {name} ({source}), which cannot stand for the paper's test set; "
+            f"`{cell.command}` fills this cell where the official data can be had."
+        )
+    if cell.printed is None:
+        return "not_testable", f"The paper printed no number here; {ours}. {cell.missing}".strip()
+    half = 0.5 * 10**-cell.decimals
+    many = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
+    basis = f"{many} on {entry['n']} images; {_span(entry)}" if entry["low"] is not None else many
+    if entry["low"] is not None and entry["low"] - half <= cell.printed <= entry["high"] + half:
+        return "reproduced", f"The printed {_percent(cell.printed)} lies inside our interval ({basis})."
+    here, there, what = _references(cell, runs)
+    if here is not None and there is not None and cell.printed != there:
+        above = cell.printed > there
+        low, high = (entry["ours"],) * 2 if entry["low"] is None else (entry["low"], entry["high"])
+        if (low > here) if above else (high < here):
+            side = "above" if above else "below"
+            return "direction", f"Printed {_percent(cell.printed)}, {ours}; both are {side} {what} ({many})."
+    missed = f"neither the number nor its side of {what} is reproduced"
+    return "differs", f"Printed {_percent(cell.printed)}, {ours}; {missed} ({many})."
+
+
+def _references(cell: Cell, runs: list[dict]) -> tuple[float | None, float | None, str]:
+    """Reference value for our number and for the printed one, and its name in words."""
+    if cell.reference == "majority":
+        what = f"the share of the commonest class ({_percent(cell.majority)})"
+        return cell.majority, cell.majority, what
+    clean = papers.load(cell.paper).cell(cell.table, cell.row, cell.reference)
+    values = [_value(record, clean) for record in runs if _entry(record, clean)]
+    return (mean(values) if values else None), clean.printed, f"the {cell.reference} column's value"
+
+
+def _interval(values: list[float], n: int, metric: str) -> intervals.Interval | None:
+    """95 % interval for one printed run; None for a metric that is no share of images, with fewer than 3 runs."""
+    if len(values) >= 3:
+        low, high = intervals.over_seeds(values, LEVEL, "new_run")
+        return intervals.Interval(max(0.0, low), min(1.0, high))
+    # Two runs see the same images, so they do not make a test set of twice the size.
+    return intervals.wilson(mean(values) * n, n, LEVEL) if metric == "accuracy" else None
+
+
+def _entry(record: dict, cell: Cell) -> dict | None:
+    for entry in record["cells"]:
+        if (entry["table"], entry["row"], entry["column"]) == cell.key:
+            return entry
+    return None
+
+
+def _value(record: dict, cell: Cell) -> float:
+    entry = _entry(record, cell)
+    return record["metrics"][entry["predictions"]][entry["metric"]]
+
+
+def _images(record: dict, cell: Cell) -> int:
+    return record["metrics"][_entry(record, cell)["predictions"]]["n"]
+
+
+def _configuration(record: dict) -> str:
+    parameters = {key: value for key, value in record["parameters"].items() if key != "seed"}
+    parts = [record["experiment"], record["profile"], record["data"]["name"], record["data"]["source"]]
+    return json.dumps([*parts, record["weights"]["source"], parameters], sort_keys=True)
+
+
+def _key(cell: Cell) -> tuple:
+    return tuple(cell.needs.get(key) for key in ("dataset", "network", "defense", "epsilon"))
+
+
+def _place(order: tuple[str, ...], name: str) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def _span(entry: dict) -> str:
+    return f"95 % interval {100 * entry['low']:.1f} to {100 * entry['high']:.1f} %"

@@ -1,0 +1,104 @@
+"""What a rule may look at, how it answers, and the comparisons that several rules share."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import mean
+
+EPSILONS = (0.001, 0.002, 0.003, 0.004, 0.005)
+NETWORKS = ("densenet121", "mobilenetv2", "resnet50")
+# The pairs that the paper trained: it leaves ResNet50 out on BreastMNIST.
+PAIRS = {
+    "breastmnist": NETWORKS[:2],
+    "pneumoniamnist": NETWORKS,
+    "dermamnist": NETWORKS,
+    "octmnist": NETWORKS,
+}
+# It did not train ResNet50 adversarially on OCTMNIST.
+DEFENDED = {**PAIRS, "octmnist": NETWORKS[:2]}
+NAMES = {
+    "breastmnist": "BreastMNIST",
+    "pneumoniamnist": "PneumoniaMNIST",
+    "dermamnist": "DermaMNIST",
+    "octmnist": "OCTMNIST",
+    "densenet121": "DenseNet121",
+    "mobilenetv2": "MobileNetV2",
+    "resnet50": "ResNet50",
+}
+Key = tuple[str, str, str, float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One instance of a claim: its subject, whether it holds (None: a number is missing), the numbers."""
+
+    name: str
+    holds: bool | None
+    detail: str
+    keys: tuple[Key, ...] = ()
+    records: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Numbers that a rule may ask for.
+
+    Attributes
+    ----------
+    runs : dict of (data set, network, defense, epsilon) to dict of record id to accuracy
+        A printed number has the id ``"printed"``.
+    records : list of dict
+        All records that count; empty for printed numbers.
+    predictions : callable
+        ``predictions(record)`` gives the arrays of a record.
+    """
+
+    runs: dict[Key, dict[str, float]]
+    records: list[dict] = field(default_factory=list)
+    predictions: Callable[[dict], dict] | None = None
+
+    def value(self, dataset: str, network: str, defense: str = "none", epsilon: float = 0.0) -> float | None:
+        """Mean accuracy over the runs, or None."""
+        runs = self.runs.get((dataset, network, defense, epsilon))
+        return mean(runs.values()) if runs else None
+
+
+def pairs_of(table: dict[str, tuple[str, ...]]) -> Iterable[tuple[str, str]]:
+    """Every data set with each of its networks, from `PAIRS` or `DEFENDED`."""
+    return ((dataset, network) for dataset, networks in table.items() for network in networks)
+
+
+def keys_of(dataset: str, network: str, defense: str, epsilons: Iterable[float]) -> tuple[Key, ...]:
+    """Keys of one network for several epsilons."""
+    return tuple((dataset, network, defense, epsilon) for epsilon in epsilons)
+
+
+def compare(evidence: Evidence, name: str, keys: tuple[Key, ...], judge: Callable) -> Case:
+    """Case from the mean values at ``keys``; ``judge(values)`` gives whether it holds and the numbers."""
+    values = [evidence.value(*key) for key in keys]
+    if None in values:
+        return Case(name, None, "not all recorded")
+    holds, detail = judge(values)
+    return Case(name, bool(holds), detail, keys)
+
+
+def falls(values) -> tuple[bool, str]:
+    """Whether each value is below the one before."""
+    falls = all(b < a for a, b in pairwise(values))
+    return falls, " → ".join(percent(value) for value in values)
+
+
+def rises(values) -> tuple[bool, str]:
+    """Whether each value is above the one before."""
+    rises = all(b > a for a, b in pairwise(values))
+    return rises, " → ".join(percent(value) for value in values)
+
+
+def percent(value: float) -> str:
+    """Fraction as text in percent."""
+    return f"{100 * value:.2f} %"
+
+
+def points(value: float) -> str:
+    """Difference of two fractions as text in percentage points."""
+    return f"{100 * value:+.1f} points"
