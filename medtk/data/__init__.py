@@ -1,10 +1,14 @@
-"""Data sets: what exists, where it is, and how it gets into memory."""
+"""Data sets: what exists, where it is, and how it gets into memory.
+
+The names below are the whole public surface; the rest of medtk uses nothing else of this package.
+"""
 
 from medtk.data import partition
 from medtk.data.catalog import CATALOG, Card, names
 from medtk.data.dataset import Dataset, Split, subset
 from medtk.data.loading import load
-from medtk.data.sources import Status
+from medtk.data.preprocessing import resize
+from medtk.data.sources import Status, fetch, find, verify
 
 __all__ = [
     "CATALOG",
@@ -12,8 +16,12 @@ __all__ = [
     "Dataset",
     "Split",
     "Status",
+    "fetch",
+    "find",
     "load",
     "names",
     "partition",
+    "resize",
     "subset",
+    "verify",
 ]

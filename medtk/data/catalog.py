@@ -18,7 +18,7 @@ class Place:
     source : {'official', 'mirror', 'substitute'}
         What the images are if this place is used.
     md5, sha256 : str
-        Expected checksum; empty if not known. For a folder, ``sha256`` is that of `medtk.data.folders.digest`.
+        Expected checksum; empty if not known. For a folder: over its table and all files that it names.
     note : str
         One sentence: what is lost against the official files; empty if nothing is.
     """

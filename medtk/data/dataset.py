@@ -84,6 +84,15 @@ class Dataset:
         """Whether the images were drawn by medtk."""
         return self.source == "synthetic"
 
+    @property
+    def train_and_val(self) -> Split:
+        """Training and validation split as one, for studies without validation or with folds."""
+        groups = None
+        if self.train.groups is not None and self.val.groups is not None:
+            groups = np.concatenate([self.train.groups, self.val.groups])
+        images = np.concatenate([self.train.images, self.val.images])
+        return Split(images, np.concatenate([self.train.labels, self.val.labels]), groups)
+
     @cached_property
     def majority_rate(self) -> float:
         """Test accuracy of always answering the class that is most frequent in the training split."""
@@ -115,8 +124,9 @@ def subset(dataset: Dataset, n_train: int, n_test: int, seed: int = 0) -> Datase
         If a size is less than 1.
     """
     if n_train < 1 or n_test < 1:
-        raise BadParameter(f"a subset needs at least one image in train and test, not {n_train} and {n_test}.")
-    n_val = max(1, round(len(dataset.val) * min(1.0, n_train / len(dataset.train)))) if len(dataset.val) else 0
+        raise BadParameter(f"a subset needs at least one image in train and test, not {n_train}, {n_test}.")
+    part = min(1.0, n_train / len(dataset.train))
+    n_val = max(1, round(len(dataset.val) * part)) if len(dataset.val) else 0
     rng = np.random.default_rng(seed)
     parts = {}
     for key, wanted in (("train", n_train), ("val", n_val), ("test", n_test)):
@@ -124,7 +134,8 @@ def subset(dataset: Dataset, n_train: int, n_test: int, seed: int = 0) -> Datase
         parts[key] = split if wanted >= len(split) else split.take(_stratified(split.labels, wanted, rng))
     if all(len(parts[key]) == len(getattr(dataset, key)) for key in parts):
         return dataset
-    said = f"A stratified part: {len(parts['train'])} training and {len(parts['test'])} test images (seed {seed})."
+    sizes = f"{len(parts['train'])} training and {len(parts['test'])} test images"
+    said = f"A stratified part of {sizes} (seed {seed})."
     return replace(dataset, **parts, note=f"{dataset.note} {said}".strip())
 
 

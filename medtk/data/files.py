@@ -14,6 +14,9 @@ import numpy as np
 
 from medtk.errors import CorruptFile, MedtkError
 
+# What numpy and zipfile raise on files that are truncated, altered, or hold Python objects.
+_BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:
     """Hexadecimal digest of a file."""
@@ -25,7 +28,8 @@ def check(path: Path, *, md5: str = "", sha256: str = "", remedy: str = "") -> N
     """Raise `CorruptFile` if the file's checksum is not the expected one; no expectation, no check."""
     for algorithm, wanted in (("md5", md5), ("sha256", sha256)):
         if wanted and (found := checksum(path, algorithm)) != wanted:
-            raise CorruptFile(f"{path} is not the file it should be ({algorithm} {found}, not {wanted}). {remedy}".strip())
+            reason = f"{algorithm} {found}, not {wanted}"
+            raise CorruptFile(f"{path} is not the file it should be ({reason}). {remedy}".strip())
 
 
 def read_npz(path: Path, keys: tuple[str, ...], remedy: str = "") -> dict[str, np.ndarray]:
@@ -39,9 +43,9 @@ def read_npz(path: Path, keys: tuple[str, ...], remedy: str = "") -> dict[str, n
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in keys}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if isinstance(error, (FileNotFoundError, PermissionError)):
-            raise MedtkError(f"{path} cannot be read: {error.strerror}.") from error
+    except (FileNotFoundError, PermissionError) as error:
+        raise MedtkError(f"{path} cannot be read: {error.strerror}.") from error
+    except _BROKEN as error:
         cause = str(error).strip("'\"").split("\n")[0].rstrip(".")
         raise CorruptFile(f"{path} cannot be read as arrays ({cause}). {remedy}".strip()) from error
 

@@ -8,13 +8,20 @@ _CHUNK_BYTES = 64 * 2**20
 
 
 def _weights(n_in: int, n_out: int) -> np.ndarray:
-    """Matrix (n_out, n_in) of a triangle filter with half-pixel centres; wider than a pixel when it shrinks."""
+    """Matrix (n_out, n_in) of a triangle filter with half-pixel centres, wider where it shrinks."""
     scale = n_in / n_out
     support = max(scale, 1.0)  # averaging over the shrunk area, so that fine texture does not alias
     centres = (np.arange(n_out) + 0.5) * scale - 0.5
     distance = np.abs(np.arange(n_in) - centres[:, None]) / support
     weight = np.clip(1.0 - distance, 0.0, None)
     return (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def check_size(size: int | None) -> None:
+    """Raise `BadParameter` unless `size` is None or a positive whole number."""
+    whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+    if size is not None and not (whole and size >= 1):
+        raise BadParameter(f"size must be a positive whole number of pixels, not {size!r}.")
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
@@ -37,8 +44,7 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     BadParameter
         If `size` is not a positive integer.
     """
-    if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1:
-        raise BadParameter(f"size must be a positive whole number of pixels, not {size!r}.")
+    check_size(size)
     n, height, width, channels = images.shape
     if (height, width) == (size, size):
         return images.astype(np.float32)
@@ -77,5 +83,7 @@ def set_channels(images: np.ndarray, channels: int | None) -> np.ndarray:
     if channels is None or channels == images.shape[-1]:
         return images
     if channels == 1:
-        raise BadParameter("these images are in colour; turn them into grey yourself if you want one channel.")
+        raise BadParameter(
+            "these images are in colour; turn them into grey yourself if you want one channel."
+        )
     return np.repeat(images, 3, axis=-1)
