@@ -8,7 +8,7 @@ from statistics import mean
 from medtk import data
 from medtk.evaluation import intervals
 from medtk.reproduction import papers, records, rules
-from medtk.reproduction.evidence import Evidence
+from medtk.reproduction.evidence import Evidence, key_of, printed
 from medtk.reproduction.papers import Cell
 
 VERDICTS = ("reproduced", "direction", "differs", "not_testable", "unrecorded")
@@ -132,15 +132,6 @@ def claims(found: list[dict], home=None) -> list[dict]:
     ]
 
 
-def printed(paper: papers.Paper) -> Evidence:
-    """Evidence made of the paper's own numbers."""
-    runs = {}
-    for cell in paper.cells:
-        if cell.printed is not None:
-            runs[_key(cell)] = {"printed": cell.printed}
-    return Evidence(runs)
-
-
 def _claim(claim: papers.Claim, paper: papers.Paper, evidence: Evidence, elsewhere: bool) -> dict:
     cases = getattr(rules, claim.rule)(evidence)
     tested = [case for case in cases if case.holds is not None]
@@ -182,7 +173,7 @@ def _evidence(paper: papers.Paper, found: list[dict], home) -> tuple[Evidence, b
     for cell in paper.cells:
         group = answering(cell, found)
         if group and comparable(group[0], cell):
-            runs.setdefault(_key(cell), {record["id"]: _value(record, cell) for record in group})
+            runs.setdefault(key_of(cell), {record["id"]: _value(record, cell) for record in group})
         elsewhere |= bool(group) and not comparable(group[0], cell)
     mine = [record for record in counted(found) if record["paper"] == paper.id]
     load = None if home is None else partial(records.load_predictions, home=home)
@@ -194,8 +185,8 @@ def _verdict(cell: Cell, runs: list[dict], entry: dict) -> tuple[str, str]:
     if not comparable(runs[0], cell):
         name, source = runs[0]["data"]["name"], runs[0]["data"]["source"]
         return "not_testable", (
-            f"Recorded on {entry['n']} images of {name} ({source}), which cannot stand for the paper's test set; "
-            f"`{cell.command}` fills this cell where the official data can be had."
+            f"Recorded on {entry['n']} images of {name} ({source}), which cannot stand for the paper's "
+            f"test set; `{cell.command}` fills this cell where the official data can be had."
         )
     if cell.printed is None:
         return "not_testable", f"The paper printed no number here; {ours}. {cell.missing}".strip()
@@ -226,7 +217,7 @@ def _references(cell: Cell, runs: list[dict]) -> tuple[float | None, float | Non
 
 
 def _interval(values: list[float], n: int, metric: str) -> intervals.Interval | None:
-    """95 % interval for one printed run; None for a metric that is no share of images, with fewer than 3 runs."""
+    """95 % interval for one more run; None with fewer than 3 runs if the metric is no share of images."""
     if len(values) >= 3:
         low, high = intervals.over_seeds(values, LEVEL, "new_run")
         return intervals.Interval(max(0.0, low), min(1.0, high))
@@ -254,10 +245,6 @@ def _configuration(record: dict) -> str:
     parameters = {key: value for key, value in record["parameters"].items() if key != "seed"}
     parts = [record["experiment"], record["profile"], record["data"]["name"], record["data"]["source"]]
     return json.dumps([*parts, record["weights"]["source"], parameters], sort_keys=True)
-
-
-def _key(cell: Cell) -> tuple:
-    return tuple(cell.needs.get(key) for key in ("dataset", "network", "defense", "epsilon"))
 
 
 def _place(order: tuple[str, ...], name: str) -> int:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import mean
 
+from medtk.reproduction import papers
+
 EPSILONS = (0.001, 0.002, 0.003, 0.004, 0.005)
 NETWORKS = ("densenet121", "mobilenetv2", "resnet50")
 # The pairs that the paper trained: it leaves ResNet50 out on BreastMNIST.
@@ -61,6 +63,20 @@ class Evidence:
         """Mean accuracy over the runs, or None."""
         runs = self.runs.get((dataset, network, defense, epsilon))
         return mean(runs.values()) if runs else None
+
+
+def key_of(cell: papers.Cell) -> Key:
+    """Data set, network, defense and epsilon of a cell."""
+    return tuple(cell.needs.get(name) for name in ("dataset", "network", "defense", "epsilon"))
+
+
+def printed(paper: papers.Paper) -> Evidence:
+    """Evidence made of the paper's own numbers."""
+    runs = {}
+    for cell in paper.cells:
+        if cell.printed is not None:
+            runs[key_of(cell)] = {"printed": cell.printed}
+    return Evidence(runs)
 
 
 def pairs_of(table: dict[str, tuple[str, ...]]) -> Iterable[tuple[str, str]]:

@@ -1,0 +1,129 @@
+"""The ledger as pages of the book: Markdown made from `medtk.reproduction.compare.report`, never typed."""
+
+from medtk.reproduction import forensics, papers
+
+# Words carry the verdict; the sign helps to find it on a full page, in any colour and without one.
+WORDS = {
+    "reproduced": "✓ reproduced",
+    "direction": "≈ direction holds",
+    "differs": "✗ differs",
+    "not_testable": "– not testable here",
+    "unrecorded": "· not recorded",
+}
+CLAIM_WORDS = {**WORDS, "reproduced": "✓ holds", "direction": "≈ holds in most cases", "differs": "✗ does not
+hold"}
+RULE = """A number is **reproduced** when the printed value lies inside our 95 % interval: over seeds where there are
+three or more runs (where one more run would fall), else Wilson's interval for the test images. **Direction
+holds** when both numbers lie on the same side of a reference: the share of the commonest class for clean
+images, the value
+on clean images for attacked ones. Runs on synthetic images and quick runs never count."""
+
+
+def scoreboard_page(report: dict) -> str:
+    """Page with the counts of every paper and the verdict of every claim.
+
+    Parameters
+    ----------
+    report : dict
+        As `medtk.reproduction.compare.report` gives it.
+    """
+    names = list(WORDS)
+    lines = ["(scoreboard)=", "# Scoreboard", "", RULE, "", "## Printed numbers", ""]
+    lines += _table(
+        ["Paper", "Numbers", *(WORDS[name] for name in names)],
+        [
+            [papers.load(paper).title, counts["cells"], *(counts[name] for name in names)]
+            for paper, counts in report["papers"].items()
+        ],
+    )
+    lines += ["", "## Claims", ""]
+    lines += _table(
+        ["Paper", "Claim", "Verdict", "Why"],
+        [
+            [papers.load(c["paper"]).title, c["claim"], CLAIM_WORDS[c["verdict"]], c["reason"]]
+            for c in report["claims"]
+        ],
+    )
+    return "\n".join(lines) + "\n"
+
+
+def paper_page(report: dict, paper: str) -> str:
+    """Page with every table of one paper, cell by cell, its claims, and what its numbers say themselves.
+
+    Parameters
+    ----------
+    report : dict
+        As `medtk.reproduction.compare.report` gives it.
+    paper : str
+        One of `medtk.reproduction.papers.IDS`.
+    """
+    study = papers.load(paper)
+    cells = [cell for cell in report["cells"] if cell["paper"] == paper]
+    lines = [f"({paper.replace('_', '-')}-tables)=", "# Printed and recorded numbers", "", f"*{study.title}.* {RULE}"]
+    if not study.cells:
+        lines += ["", "No table of this study is transcribed yet."]
+    for table, facts in study.tables.items():
+        lines += ["", f"## Table {table}: {facts['title']}", ""]
+        mine = [cell for cell in cells if cell["table"] == table]
+        lines += _table(
+            ["Row", "Column", "Printed", "Ours", "95 % interval", "Images, runs", "Data, weights", "Verdict"],
+            [_row(study, cell) for cell in mine],
+        )
+        lines += _notes(mine)
+    if claims := [claim for claim in report["claims"] if claim["paper"] == paper]:
+        lines += ["", "## Claims", ""]
+        rows = [[claim["claim"], CLAIM_WORDS[claim["verdict"]], claim["reason"]] for claim in claims]
+        lines += _table(["Claim", "Verdict", "Why"], rows)
+    if found := forensics.findings(study):
+        lines += ["", "## What the printed numbers say themselves", ""]
+        rows = [[f["check"], f["where"], f["verdict"], f["finding"]] for f in found]
+        lines += _table(["Check", "Where", "Result", "Finding"], rows)
+    return "\n".join(lines) + "\n"
+
+
+def _row(study: papers.Paper, cell: dict) -> list[str]:
+    text = study.cell(cell["table"], cell["row"], cell["column"]).text
+    interval = f"{_percent(cell['low'])} to {_percent(cell['high'])}" if cell["low"] is not None else ""
+    recorded = cell["ours"] is not None
+    return [
+        cell["row"],
+        cell["column"],
+        text if cell["printed"] is not None else f"{text} (none)",
+        _percent(cell["ours"]) if recorded else "",
+        interval,
+        f"{cell['n']}, {cell['runs']}" if recorded else "",
+        f"{cell['data_source']}, {cell['weights_source']}" if recorded else "",
+        WORDS[cell["verdict"]],
+    ]
+
+
+def _notes(cells: list[dict]) -> list[str]:
+    """Sentences on the cells that were not simply reproduced, and the deviations behind recorded ones, each once."""
+    open_cells = [c for c in cells if c["verdict"] in ("differs", "not_testable", "direction")]
+    reasons = [f"- {c['row']}, {c['column']}: {_plain(c['reason'])}" for c in open_cells]
+    deviations = sorted({deviation for cell in cells for deviation in cell["deviations"]})
+    lines = []
+    if reasons:
+        lines += ["", ":::{dropdown} Why, cell by cell", *reasons, ":::"]
+    if deviations:
+        lines += ["", "Differences from the paper's settings in these runs:", ""]
+        lines += [f"- {_plain(deviation)}" for deviation in deviations]
+    return lines
+
+
+def _table(head: list[str], rows: list[list]) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(_plain(str(value)) for value in line) + " |" for line in lines]
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes as it stands: no table bars, emphasis or mathematics by accident."""
+    parts = text.replace("|", "\\|").split("`")
+    for i in range(0, len(parts), 2):  # the odd ones are code
+        parts[i] = parts[i].replace("*", "\\*").replace("_", "\\_").replace("$", "\\$")
+    return "`".join(parts)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
