@@ -36,7 +36,7 @@ def _severity(labels: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
 
 
 def _ultrasound(labels, names, side, rng):
-    """Dark lesion in speckle: ragged, upright and with a shadow below in class 0; smooth, flat in the last."""
+    """Dark lesion in speckle: ragged, upright, with a shadow below in class 0; smooth, flat in the last."""
     y, x = _grid(side)
     smooth = _severity(labels, names)
     cy, cx = _uniform(rng, -0.3, 0.1, labels), _uniform(rng, -0.25, 0.25, labels)
@@ -52,7 +52,7 @@ def _ultrasound(labels, names, side, rng):
 
 
 def _xray(labels, names, side, rng):
-    """Two dark lungs under ribs; every class but the first adds haze low in the lungs, more with each class."""
+    """Two dark lungs under ribs; each class but the first adds haze low in the lungs, more and more."""
     y, x = _grid(side)
     n, shift = len(labels), _uniform(rng, -0.06, 0.06, labels)
     lungs = sum(_inside(np.hypot((x - shift - c) / 0.34, (y - shift) / 0.72)) for c in (-0.42, 0.42))
