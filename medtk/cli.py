@@ -2,10 +2,9 @@
 
 import contextlib
 import errno
-import json
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import click
 import typer
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from medtk import settings
+from medtk.cli_data import Json, data_app, print_json
 from medtk.errors import BadParameter, MedtkError
 
 app = typer.Typer(
@@ -22,20 +22,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Data sets: what exists, where it is, get it, check it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 Notebooks = Annotated[
     list[str] | None, typer.Argument(help="Numbers, names or paths; all of them unless told.")
 ]
-Names = Annotated[list[str] | None, typer.Argument(help="Names of data sets, see `medtk data list`.")]
 Profile = Annotated[str, typer.Option(help="quick, reader, scaled or paper: whose parameter values.")]
 Pairs = Annotated[
     list[str] | None, typer.Option("--parameter", "-p", metavar="NAME VALUE", help="Set a parameter.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Resume = Annotated[bool, typer.Option("--resume/--again", help="Keep outputs that nothing has changed for.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Notebooks at a time.")]
+STOPPED = 130
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -44,10 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = app(_join_pairs(arguments), standalone_mode=False)
+        if code == STOPPED:  # typer turns Ctrl-C into this code
+            _fail("Stopped. What was finished is kept; `medtk run --resume` goes on from there.", code)
     except (KeyboardInterrupt, click.Abort):
-        code = _fail(
-            "Stopped. What was finished is kept: the same command with --resume goes on from there.", 130
-        )
+        code = _fail("Stopped.", STOPPED)
     except MedtkError as error:
         code = _fail(str(error), 2)
     except click.ClickException as error:
@@ -97,18 +95,12 @@ def _pairs(given: list[str] | None) -> dict[str, str]:
     return found
 
 
-def _print_json(content: Any) -> None:
-    print(json.dumps(content, indent=2, ensure_ascii=False))
-
-
 def _choose(names: list[str] | None):
     from medtk.runner import notebooks
 
     paths = [notebooks.find(name) for name in names] if names else notebooks.all_notebooks()
     if not paths:
-        raise MedtkError(
-            f"There are no notebooks in {notebooks.notebook_home()}; MEDTK_ROOT can name the project."
-        )
+        raise MedtkError(f"There are no notebooks in {notebooks.notebook_home()}.")
     return paths
 
 
@@ -132,7 +124,7 @@ def doctor(as_json: Json = False) -> None:
 
     facts = runner_doctor.examine()
     if as_json:
-        return _print_json(facts)
+        return print_json(facts)
     table = Table("what", "state", "note", title=f"medtk on Python {facts['python']}")
     for name, version in facts["packages"].items():
         table.add_row(name, version or "not installed", "")
@@ -148,65 +140,6 @@ def doctor(as_json: Json = False) -> None:
     for profile, minutes in facts["minutes"].items():
         state = "not measured yet" if minutes is None else f"{minutes:g} minutes"
         table.add_row(f"profile {profile}", state, f"medtk run --profile {profile}")
-    Console().print(table)
-
-
-@data_app.command("list")
-def data_list(as_json: Json = False) -> None:
-    """List the data sets and where each would come from."""
-    from medtk import data
-
-    found = [data.find(name) for name in data.names()]
-    if as_json:
-        return _print_json(
-            [{"name": s.name, "source": s.source, "path": str(s.path or ""), "note": s.note} for s in found]
-        )
-    table = Table("name", "source", "what or where", title="Data sets")
-    for status in found:
-        table.add_row(status.name, status.source, str(status.path or status.note))
-    Console().print(table)
-
-
-@data_app.command("fetch")
-def data_fetch(names: Names = None) -> None:
-    """Download official files and check them."""
-    from medtk import data
-
-    for name in names or data.names():
-        print(f"{name}: {data.fetch(name)}")
-
-
-@data_app.command("verify")
-def data_verify(names: Names = None) -> None:
-    """Read every byte of the data sets that are here and compare the checksums."""
-    from medtk import data
-
-    present = [name for name in data.names() if data.find(name).source != "missing"]
-    for name in names or present:
-        status = data.verify(name)
-        print(f"{name}: {status.source}, {status.path}")
-    if not (names or present):
-        print("No data set is on this machine; `medtk data fetch` gets the official ones.")
-
-
-@data_app.command("show")
-def data_show(name: str, as_json: Json = False) -> None:
-    """Show the card of a data set."""
-    import dataclasses
-
-    from medtk import data
-
-    status = data.find(name)
-    card = dataclasses.asdict(data.CATALOG[name]) | {"here": status.source, "note": status.note}
-    if as_json:
-        return _print_json(card)
-    table = Table("field", "value", title=card.pop("title"), show_header=False)
-    for field, value in card.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {number}" for key, number in value.items())
-        elif isinstance(value, list | tuple):
-            value = "\n".join(str(item) for item in value)
-        table.add_row(field, str(value))
     Console().print(table)
 
 
@@ -267,7 +200,7 @@ def report(
         return _report_forensics(as_json)
     found = compare.report(records.read_all(settings.results_home()))
     if as_json:
-        return _print_json(found)
+        return print_json(found)
     columns = ["cells", "recorded", "reproduced", "direction", "differs", "not_testable", "unrecorded"]
     table = Table("paper", *(column.replace("_", " ") for column in columns), title="Printed numbers")
     for paper, counts in found["papers"].items():
@@ -283,7 +216,7 @@ def _report_forensics(as_json: bool) -> None:
 
     found = {paper.id: forensics.findings(paper) for paper in papers.load_all()}
     if as_json:
-        return _print_json(found)
+        return print_json(found)
     for paper, findings in found.items():
         print(f"{paper}: {len(findings)} findings")
         for finding in findings:

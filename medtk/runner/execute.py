@@ -1,10 +1,11 @@
-"""Runs notebooks: parameters checked first, one process each, outputs whole or not at all, kept while valid."""
+"""Runs notebooks: parameters checked first, one process each, outputs whole or not at all."""
 
 import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -122,15 +123,25 @@ def run_all(
     out = out or output_home(profile)
     out.mkdir(parents=True, exist_ok=True)
     running: list[subprocess.Popen] = []
+    stopping = threading.Event()
     with Progress(console or Console(stderr=True), total=len(work)) as progress:
 
         def one(job):
-            return _one(*job, profile=profile, out=out, resume=resume, progress=progress, running=running)
+            return _one(
+                *job,
+                profile=profile,
+                out=out,
+                resume=resume,
+                progress=progress,
+                running=running,
+                stopping=stopping,
+            )
 
         pool = ThreadPoolExecutor(jobs)
         try:
             return list(pool.map(one, work))
         except BaseException:
+            stopping.set()
             pool.shutdown(wait=False, cancel_futures=True)
             stop(running)
             raise
@@ -138,11 +149,13 @@ def run_all(
             pool.shutdown(wait=True)
 
 
-def _one(path, parameters, *, profile, out, resume, progress, running) -> Outcome:
+def _one(path, parameters, *, profile, out, resume, progress, running, stopping) -> Outcome:
     key = fingerprint.key(path, profile, parameters)
     target = out / path.name
     if resume and (last := last_run(target)).get("key") == key:
         outcome = Outcome(path.stem, "kept", target, last["seconds"], last["peak_memory_mb"])
+    elif stopping.is_set():
+        raise KeyboardInterrupt
     else:
         progress.begin(path.stem)
         outcome = run_one(
@@ -154,7 +167,8 @@ def _one(path, parameters, *, profile, out, resume, progress, running) -> Outcom
             running=running,
             on_cell=lambda cell, cells: progress.cell(path.stem, cell, cells),
         )
-    progress.end(outcome)
+    if not stopping.is_set():
+        progress.end(outcome)
     return outcome
 
 

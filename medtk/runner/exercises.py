@@ -1,8 +1,8 @@
 """Exercises of a notebook: the solved and the untouched notebook, and the proof that checks tell them apart.
 
-An exercise is a cell tagged ``exercise`` with its id in ``metadata.medtk.exercise``, then a cell tagged ``check``,
-then one tagged ``solution``. A check prints "not yet" for a wrong answer; it raises when
-``MEDTK_STRICT_CHECKS=1``.
+An exercise is a cell tagged ``exercise`` with its id in ``metadata.medtk.exercise``, one tagged ``check``
+and one tagged ``solution``. A check prints "not yet" for a wrong answer; when ``MEDTK_STRICT_CHECKS`` is 1
+it raises.
 """
 
 import copy

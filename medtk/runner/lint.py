@@ -26,8 +26,8 @@ def lint(path: Path) -> list[str]:
     Parameters
     ----------
     path : Path
-        A source notebook. One whose number is below 10 is an introduction: it needs neither results nor claims
-        nor exercises.
+        A source notebook. One whose number is below 10 is an introduction: it needs no results, claims or
+        exercises.
     """
     content = notebooks.read(path)
     cells = content["cells"]

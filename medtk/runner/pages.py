@@ -27,8 +27,8 @@ def data_cards() -> str:
 
     parts = [
         "(data-cards)=\n# Data cards\n",
-        "What each data set is, what may be done with it, and what to beware of. *Here* says where the images "
-        "came from when this book was built; results on synthetic stand-ins never count as a reproduction.\n",
+        "What each data set is, what may be done with it, and what to beware of. *Here* says where the "
+        "images came from when this book was built; results on synthetic stand-ins never count.\n",
     ]
     for name in data.names():
         parts.append(_card(data.CATALOG[name], data.find(name)))

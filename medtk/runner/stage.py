@@ -91,7 +91,7 @@ def _executed(source: Path, profile: str) -> bytes:
 
 
 def _write(site: Path, wanted: dict[Path, bytes]) -> None:
-    """Make `site` hold `wanted` and nothing else. Equal files keep their date: Sphinx reads again what is newer."""
+    """Make `site` hold `wanted` and nothing else. Equal files keep their date, by which Sphinx goes."""
     for path in [path for path in site.rglob("*") if path.is_file()]:
         inside = path.relative_to(site)
         if inside.parts[0] != "_build" and inside not in wanted:
