@@ -164,8 +164,10 @@ def _repeats(cells: list[Cell]) -> list[dict]:
         text = ", ".join(f"{cell.text} in table {cell.table}" for cell in group)
         found.append(_finding("repeated values", group[0].row, "problem", f"One run is printed as {text}."))
     if twice and not found:
-        tables = " and ".join(sorted({cell.table for group in twice for cell in group}))
-        text = f"{len(twice)} runs stand in more than one of the tables {tables}, with the same number each time."
+        tables = ", ".join(sorted({cell.table for group in twice for cell in group}))
+        text = (
+            f"{len(twice)} runs stand in more than one of the tables {tables}, always with the same number."
+        )
         found.append(_finding("repeated values", f"tables {tables}", "consistent", text))
     return found
 
@@ -239,8 +241,9 @@ def _claims(paper: Paper) -> list[dict]:
     for claim in paper.claims:
         cases = [case for case in getattr(rules, claim.rule)(evidence) if case.holds is not None]
         if against := [f"{case.name} ({case.detail})" for case in cases if not case.holds]:
+            verdict = "problem" if 2 * len(against) >= len(cases) else "note"
             text = f"{claim.text} The printed numbers say otherwise in {len(against)} of {len(cases)} cases: "
             found.append(
-                _finding("claims", f"section {claim.where}", "problem", text + "; ".join(against) + ".")
+                _finding("claims", f"section {claim.where}", verdict, text + "; ".join(against) + ".")
             )
     return found

@@ -10,8 +10,12 @@ WORDS = {
     "not_testable": "– not testable here",
     "unrecorded": "· not recorded",
 }
-CLAIM_WORDS = {**WORDS, "reproduced": "✓ holds", "direction": "≈ holds in most cases", "differs": "✗ does not
-hold"}
+CLAIM_WORDS = {
+    **WORDS,
+    "reproduced": "✓ holds",
+    "direction": "≈ holds in most cases",
+    "differs": "✗ does not hold",
+}
 RULE = """A number is **reproduced** when the printed value lies inside our 95 % interval: over seeds where there are
 three or more runs (where one more run would fall), else Wilson's interval for the test images. **Direction
 holds** when both numbers lie on the same side of a reference: the share of the commonest class for clean
@@ -59,7 +63,8 @@ def paper_page(report: dict, paper: str) -> str:
     """
     study = papers.load(paper)
     cells = [cell for cell in report["cells"] if cell["paper"] == paper]
-    lines = [f"({paper.replace('_', '-')}-tables)=", "# Printed and recorded numbers", "", f"*{study.title}.* {RULE}"]
+    lines = [f"({paper.replace('_', '-')}-tables)=", "# Printed and recorded numbers", ""]
+    lines += [f"*{study.title}.* {RULE}"]
     if not study.cells:
         lines += ["", "No table of this study is transcribed yet."]
     for table, facts in study.tables.items():
@@ -98,7 +103,7 @@ def _row(study: papers.Paper, cell: dict) -> list[str]:
 
 
 def _notes(cells: list[dict]) -> list[str]:
-    """Sentences on the cells that were not simply reproduced, and the deviations behind recorded ones, each once."""
+    """Sentences on the cells that were not reproduced, and the deviations behind recorded ones, each once."""
     open_cells = [c for c in cells if c["verdict"] in ("differs", "not_testable", "direction")]
     reasons = [f"- {c['row']}, {c['column']}: {_plain(c['reason'])}" for c in open_cells]
     deviations = sorted({deviation for cell in cells for deviation in cell["deviations"]})
