@@ -5,6 +5,7 @@ predictions holds the start of their SHA-256, so a new version never overwrites 
 speaks of, and renaming the JSON is the one moment at which a record appears or changes.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -122,7 +123,8 @@ def write(
         write_whole(folder / f"{name}.json", text.encode())
     except OSError as error:
         if not was_there:
-            target.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                target.unlink()
         reason = error.strerror or str(error)
         raise MedtkError(f"The record {record['id']} was not written: {reason} ({folder}).") from error
     for other in _prediction_files(folder, name):
@@ -223,9 +225,7 @@ def _verify_one(record: dict, path: Path, home: Path) -> list[str]:
     stored = load_predictions(record, home)
     again, problems = _metrics(stored), []
     if again.keys() != record["metrics"].keys():
-        return [
-            f"{path}: predictions {sorted(again)} are stored, metrics of {sorted(record['metrics'])} written."
-        ]
+        return [f"{path}: conditions {sorted(again)} are stored, {sorted(record['metrics'])} are written."]
     for condition, values in again.items():
         written = record["metrics"][condition]
         if values.keys() != written.keys():

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from medtk.evaluation import intervals
+
+counts = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+levels = st.floats(0.5, 0.999)
+
+
+@given(counts, levels)
+def test_wilson_holds_the_share_and_stays_in_the_unit_interval(count, level):
+    k, n = count
+    low, high = intervals.wilson(k, n, level)
+    assert 0 <= low <= k / n <= high <= 1
+
+
+@given(counts, levels)
+def test_wilson_is_symmetric(count, level):
+    k, n = count
+    low, high = intervals.wilson(k, n, level)
+    mirrored = intervals.wilson(n - k, n, level)
+    assert (1 - high, 1 - low) == pytest.approx(mirrored, abs=1e-9)
+
+
+@given(counts)
+def test_wilson_equals_scipy(count):
+    k, n = count
+    peer = stats.binomtest(k, n).proportion_ci(0.95, "wilson")
+    assert intervals.wilson(k, n) == pytest.approx((peer.low, peer.high), abs=1e-12)
+
+
+@given(counts)
+def test_more_confidence_is_wider(count):
+    narrow, wide = intervals.wilson(*count, 0.8), intervals.wilson(*count, 0.99)
+    assert wide.low <= narrow.low <= narrow.high <= wide.high
+
+
+@given(st.integers(1, 60), st.integers(2, 20))
+def test_more_images_are_narrower(k, factor):
+    n = 80
+    small, large = intervals.wilson(k, n), intervals.wilson(k * factor, n * factor)
+    assert large.high - large.low < small.high - small.low
+
+
+def test_wilson_covers_as_often_as_it_says():
+    n = 156
+    for share in (0.27, 0.73, 0.95):
+        k = np.arange(n + 1)
+        inside = [low <= share <= high for low, high in (intervals.wilson(i, n) for i in k)]
+        assert 0.92 < stats.binom.pmf(k, n, share)[inside].sum() < 0.98
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
+def test_the_next_run_is_less_certain_than_the_mean(values):
+    about_mean = intervals.over_seeds(values)
+    next_run = intervals.over_seeds(values, kind="new_run")
+    assert next_run.low <= about_mean.low + 1e-12
+    assert about_mean.high <= next_run.high + 1e-12
+    assert about_mean.low - 1e-9 <= np.mean(values) <= about_mean.high + 1e-9
+
+
+def test_the_next_run_falls_inside_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    hits = 0
+    for _ in range(2000):
+        *seen, new = random.normal(0.8, 0.03, 4)
+        low, high = intervals.over_seeds(seen, kind="new_run")
+        hits += low <= new <= high
+    assert hits / 2000 == pytest.approx(0.95, abs=0.02)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 60))
+def test_mcnemar_does_not_care_who_is_first(seed, n):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, n)
+    a, b = random.dirichlet([1, 1, 1], n), random.dirichlet([1, 1, 1], n)
+    one, other = intervals.mcnemar(labels, a, b), intervals.mcnemar(labels, b, a)
+    assert (one.only_a, one.only_b) == (other.only_b, other.only_a)
+    assert one.p == pytest.approx(other.p)
+    assert 0 <= one.p <= 1
