@@ -1,6 +1,7 @@
 import contextlib
 import io
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from medtk.data import looks
 from medtk.errors import UnknownName
 
 CARDS = list(data.CATALOG.values())
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("card", CARDS, ids=data.names())
@@ -68,3 +70,10 @@ def test_unknown_name_suggests_the_nearest():
         data.load("breastmist")
     with pytest.raises(UnknownName):
         data.find("nothing like it")
+
+
+def test_every_citation_is_in_the_book():
+    keys = set(
+        re.findall(r"^@\w+\{([^,\s]+)", (ROOT / "book" / "references.bib").read_text("utf-8"), re.MULTILINE)
+    )
+    assert {card.citation for card in CARDS} <= keys
