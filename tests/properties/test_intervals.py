@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -10,6 +10,7 @@ counts = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.
 levels = st.floats(0.5, 0.999)
 
 
+@settings(deadline=None)
 @given(counts, levels)
 def test_wilson_holds_the_share_and_stays_in_the_unit_interval(count, level):
     k, n = count
@@ -17,6 +18,7 @@ def test_wilson_holds_the_share_and_stays_in_the_unit_interval(count, level):
     assert 0 <= low <= k / n <= high <= 1
 
 
+@settings(deadline=None)
 @given(counts, levels)
 def test_wilson_is_symmetric(count, level):
     k, n = count
@@ -25,6 +27,7 @@ def test_wilson_is_symmetric(count, level):
     assert (1 - high, 1 - low) == pytest.approx(mirrored, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(counts)
 def test_wilson_equals_scipy(count):
     k, n = count
@@ -32,12 +35,14 @@ def test_wilson_equals_scipy(count):
     assert intervals.wilson(k, n) == pytest.approx((peer.low, peer.high), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(counts)
 def test_more_confidence_is_wider(count):
     narrow, wide = intervals.wilson(*count, 0.8), intervals.wilson(*count, 0.99)
     assert wide.low <= narrow.low <= narrow.high <= wide.high
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(2, 20))
 def test_more_images_are_narrower(k, factor):
     n = 80
@@ -53,6 +58,7 @@ def test_wilson_covers_as_often_as_it_says():
         assert 0.92 < stats.binom.pmf(k, n, share)[inside].sum() < 0.98
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
 def test_the_next_run_is_less_certain_than_the_mean(values):
     about_mean = intervals.over_seeds(values)
@@ -72,6 +78,7 @@ def test_the_next_run_falls_inside_as_often_as_it_says():
     assert hits / 2000 == pytest.approx(0.95, abs=0.02)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60))
 def test_mcnemar_does_not_care_who_is_first(seed, n):
     random = np.random.default_rng(seed)

@@ -1,18 +1,20 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medtk.reproduction import forensics, papers
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.integers(2, 6))
 def test_a_real_count_is_always_found(count, decimals):
     k, n = count
     assert k in forensics.attainable(round(k / n, decimals), n, decimals)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 400))
 def test_attainable_equals_trying_every_count(units, n):
     printed = units / 1000
@@ -34,6 +36,7 @@ def test_consistent():
     assert forensics.consistent(0.0, 0.0, 0.0, 2)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.data())
 def test_the_true_matrix_is_among_those_that_fit(n_positive, n_negative, data):
     tp, fp = data.draw(st.integers(0, n_positive)), data.draw(st.integers(0, n_negative))
