@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = app(_join_pairs(arguments), standalone_mode=False)
+        sys.stdout.flush()  # here, where a reader who has gone can still be dealt with
         if code == STOPPED:  # typer turns Ctrl-C into this code
             _fail("Stopped. What was finished is kept; `medtk run --resume` goes on from there.", code)
     except (KeyboardInterrupt, click.Abort):
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = 141
     except OSError as error:
         code = _fail(_explain(error), 74)
-    sys.exit(code)
+    sys.exit(code or 0)
 
 
 def _fail(sentence: str, code: int) -> int:
