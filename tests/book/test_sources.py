@@ -128,7 +128,7 @@ def _contrast(colour, ground):
 
 
 # The grounds of the theme: the page, and the box around code, which is closer to the text.
-GROUNDS = {"light": ["#ffffff", "#f3f4f5"], "dark": ["#14181e", "#29313d"]}
+GROUNDS = {"light": ["#ffffff", "#f3f4f5"], "dark": ["#121212", "#29313d"]}
 
 
 @pytest.mark.parametrize(("theme", "grounds"), GROUNDS.items())
