@@ -46,7 +46,9 @@ def examine() -> dict[str, Any]:
 def estimate(profile: str) -> float | None:
     """Minutes that all notebooks take with a profile, as measured here or as its file says; else None."""
     written, total = profiles.minutes(profile), 0.0
-    for path in notebooks.all_notebooks():
+    if not (paths := notebooks.all_notebooks()):
+        return None
+    for path in paths:
         measured = execute.last_run(execute.output_home(profile) / path.name).get("seconds")
         expected = written.get(path.stem) if measured is None else measured / 60
         if expected is None:
