@@ -1,0 +1,6 @@
+"""What a notebook imports: a run with its records, pictures, tables beside the paper, and checks of exercises."""
+
+from medtk.lab import check, plots, tables, transfer
+from medtk.lab.session import Run, start
+
+__all__ = ["Run", "check", "plots", "start", "tables", "transfer"]

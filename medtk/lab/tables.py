@@ -1,0 +1,62 @@
+"""Tables that set the paper, the ledger and the present run side by side."""
+
+import pandas as pd
+
+from medtk.reproduction import compare, records
+from medtk.settings import results_home
+
+VERDICTS = {
+    "reproduced": "reproduced",
+    "direction": "direction holds",
+    "differs": "differs",
+    "not_testable": "not testable here",
+    "unrecorded": "no record yet",
+}
+
+
+def ledger(paper: str) -> tuple[list[dict], list[dict]]:
+    """Judged cells and claims of a paper, from the records of this project."""
+    home = results_home()
+    report = compare.report(records.read_all(home), home)
+    mine = [[entry for entry in report[part] if entry["paper"] == paper] for part in ("cells", "claims")]
+    return mine[0], mine[1]
+
+
+def beside_paper(paper: str, table: str, *, rows: str = "", this_run: dict | None = None) -> pd.DataFrame:
+    """One table of the paper: printed, recorded with its interval, this run, verdict.
+
+    Parameters
+    ----------
+    paper, table : str
+        Such as ``"robust_transfer"`` and ``"I"``.
+    rows : str
+        Keep the rows whose name starts with this.
+    this_run : dict, optional
+        A record; the cells that it answers are filled in.
+    """
+    mine = {}
+    for cell in (this_run or {}).get("cells", []):
+        mine[cell["table"], cell["row"], cell["column"]] = this_run["metrics"][cell["predictions"]]["accuracy"]
+    lines = []
+    for cell in ledger(paper)[0]:
+        if cell["table"] != table or not cell["row"].startswith(rows):
+            continue
+        now = mine.get((table, cell["row"], cell["column"]))
+        recorded = "" if cell["ours"] is None else f"{cell['ours']:.1%} [{cell['low']:.1%}, {cell['high']:.1%}]"
+        lines.append({
+            "row": cell["row"],
+            "column": cell["column"],
+            "paper": "" if cell["printed"] is None else f"{cell['printed']:.2%}",
+            "recorded": recorded,
+            "this run": "" if now is None else f"{now:.1%}",
+            "verdict": VERDICTS[cell["verdict"]],
+        })
+    return pd.DataFrame(lines)
+
+
+def claims(paper: str, ids: list[str]) -> pd.DataFrame:
+    """Verdicts of the ledger on some claims of a paper."""
+    found = [claim for claim in ledger(paper)[1] if not ids or claim.get("id", claim["claim"]) in ids]
+    return pd.DataFrame(
+        [{"claim": c["claim"], "verdict": VERDICTS[c["verdict"]], "why": c["reason"]} for c in found]
+    )

@@ -1,0 +1,136 @@
+"""The experiment of paper 1's first two tables: train a network, attack its test images, keep the predictions."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from medtk import attacks, training
+from medtk.data import Dataset, Split
+from medtk.evaluation import metrics
+from medtk.lab.session import Run
+
+EPSILONS = (0.001, 0.002, 0.003, 0.004, 0.005)
+TITLES = {"densenet121": "DenseNet121", "mobilenetv2": "MobileNetV2", "resnet50": "ResNet50"}
+
+
+def condition(epsilon: float) -> str:
+    """Name of a test condition in a record: ``clean`` or ``epsilon=0.001``."""
+    return f"epsilon={epsilon:g}" if epsilon else "clean"
+
+
+def under_attack(model: keras.Model, split: Split, epsilons: Sequence[float] = EPSILONS) -> dict[str, np.ndarray]:
+    """Probabilities on the clean images and on FGSM's at each epsilon.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Images to probabilities.
+    split : Split
+        Test images.
+    epsilons : sequence of float
+        Sizes of the step; no clipping, as in the paper's Eq. (1).
+
+    Returns
+    -------
+    dict
+        From `condition` to an array of shape (n, classes).
+    """
+    attacked = attacks.fgsm_path(model, split.images, split.labels, epsilons)
+    images = {condition(0): split.images} | {condition(e): a for e, a in zip(epsilons, attacked, strict=True)}
+    return {name: model.predict(batch, batch_size=256, verbose=0) for name, batch in images.items()}
+
+
+def cells(dataset: Dataset, network: str, epsilons: Sequence[float] = EPSILONS) -> list[dict]:
+    """Cells of Tables I, II and III (rows "Original") that a baseline run answers."""
+    data, title = dataset.card.title, TITLES[network]
+    answered = [{"table": "I", "row": data, "column": title, "predictions": "clean"}]
+    if (dataset.name, network) == ("breastmnist", "resnet50"):
+        return answered  # the paper left this network out of Tables II and III
+    for table, row in (("II", f"{data} / {title}"), ("III", f"{data} / {title} / Original")):
+        for epsilon in (0, *epsilons):
+            column = f"ε = {epsilon:g}" if epsilon else "Clean"
+            answered.append({"table": table, "row": row, "column": column, "predictions": condition(epsilon)})
+    return answered
+
+
+def statistics_refreshed(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> None:
+    """Replace the moving statistics of every batch normalisation by those of `images`; no weight is trained.
+
+    Five epochs on a small set are few updates of a moving average. This passes the images through the network in
+    training mode and keeps the average of the batches' statistics.
+    """
+    norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in norms]
+    batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
+    for number, batch in enumerate(batches, start=1):
+        for layer in norms:
+            layer.momentum = 1 - 1 / number  # the moving average becomes the plain mean over batches
+        model(batch, training=True)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def baseline(
+    run: Run, dataset: Dataset, spec: training.Spec, epsilons: Sequence[float] = EPSILONS, *, answers: bool = True
+) -> tuple[training.Fit, dict]:
+    """Train (or load), attack, and record one network on one data set.
+
+    Parameters
+    ----------
+    run : Run
+        Writes the record.
+    dataset : Dataset
+        32 x 32 x 3 images.
+    spec : Spec
+        How to train; its seed should be the run's.
+    epsilons : sequence of float
+        Sizes of the attack.
+    answers : bool
+        Whether the record answers cells of the paper, or is one of the other choices in the ambiguity register.
+
+    Returns
+    -------
+    fit : Fit
+    record : dict
+    """
+    fit = training.fit_or_load(spec, dataset)
+    predictions = under_attack(fit.model, dataset.test, epsilons)
+    if spec.trainable == "all" and spec.weights != "mirror":
+        statistics_refreshed(fit.model, dataset.train.images)
+        predictions["reestimated"] = fit.model.predict(dataset.test.images, batch_size=256, verbose=0)
+    parameters = {
+        "dataset": dataset.name,
+        "network": spec.network,
+        "trainable": spec.trainable,
+        "scaling": spec.scaling,
+        "epochs": spec.epochs,
+        "batch_size": spec.batch_size,
+        "learning_rate": spec.learning_rate,
+        "weights": spec.weights,
+        "epsilons": list(epsilons),
+        "n_train": len(dataset.train),
+        "n_test": len(dataset.test),
+        "train_accuracy": fit.history[-1]["accuracy"],
+    }
+    name = f"{dataset.name}-{spec.network}-{spec.trainable}-{spec.scaling}-s{spec.seed}"
+    record = run.record(
+        dataset,
+        spec.network,
+        weights=spec.weights,
+        experiment="transfer",
+        paper="robust_transfer",
+        name=name,
+        cells=cells(dataset, spec.network, epsilons) if answers else [],
+        parameters=parameters,
+        predictions=predictions,
+        seconds=fit.seconds,
+    )
+    return fit, record
+
+
+
+
+def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Share of right answers, a fraction."""
+    return metrics.classification(labels, probabilities)["accuracy"]

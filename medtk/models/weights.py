@@ -1,0 +1,80 @@
+"""Where a network's starting weights come from: ImageNet as Keras publishes it, a mirror of it, or random values.
+
+This file imports no Keras, so that ``medtk doctor`` can ask without waiting for TensorFlow.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from medtk.errors import BadParameter, DataUnavailable
+from medtk.settings import data_home
+
+# File in the Keras cache that holds the official weights, and file of a mirror under $MEDTK_DATA/weights.
+FILES = {
+    "densenet121": ("densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5", None),
+    "mobilenetv2": (
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+        "mobilenet_v2_1.0_224_tonylins_notop.keras",
+    ),
+    "resnet50": ("resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", None),
+}
+CHOICES = ("auto", "imagenet", "mirror", "random")
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Starting weights that were found.
+
+    Attributes
+    ----------
+    source : {'imagenet', 'mirror', 'random'}
+        ``imagenet``: Keras' own file. ``mirror``: ImageNet weights in other bytes. ``random``: none.
+    path : Path or None
+        File of the weights.
+    note : str
+        One sentence for the record.
+    """
+
+    source: str
+    path: Path | None = None
+    note: str = ""
+
+
+def weights_source(network: str, weights: str = "auto") -> WeightsSource:
+    """Find the starting weights of a network without downloading anything.
+
+    Parameters
+    ----------
+    network : str
+        A key of `FILES`.
+    weights : {'auto', 'imagenet', 'mirror', 'random'}
+        ``auto`` takes the official file if Keras has it in its cache, else a mirror in ``$MEDTK_DATA/weights``,
+        else random values. ``imagenet`` lets Keras download the official file when it is asked for.
+
+    Returns
+    -------
+    WeightsSource
+
+    Raises
+    ------
+    BadParameter
+        If `weights` is not one of the four words.
+    DataUnavailable
+        If a mirror is asked for and there is none.
+    """
+    if weights not in CHOICES:
+        raise BadParameter(f"weights must be one of {', '.join(CHOICES)}, not {weights!r}.")
+    official_name, mirror_name = FILES[network]
+    official = Path.home() / ".keras" / "models" / official_name
+    home = data_home()
+    mirror = home / "weights" / mirror_name if home and mirror_name else None
+    if weights == "imagenet" or (weights == "auto" and official.is_file()):
+        return WeightsSource("imagenet", official, "ImageNet weights as Keras publishes them.")
+    if weights != "random" and mirror and mirror.is_file():
+        note = "ImageNet weights converted from PyTorch: not Keras' own file, and with PyTorch's padding."
+        return WeightsSource("mirror", mirror, note)
+    if weights == "mirror":
+        raise DataUnavailable(
+            f"No mirror of the {network} weights in $MEDTK_DATA/weights; use weights='imagenet' or 'random'."
+        )
+    return WeightsSource("random", None, "Random starting weights: nothing is transferred from ImageNet.")

@@ -1,0 +1,14 @@
+"""Fixtures that several areas share. Nothing here touches the reader's own cache or results."""
+
+import os
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(autouse=True)
+def private_cache(tmp_path, monkeypatch):
+    """Each test has a cache folder of its own."""
+    monkeypatch.setenv("MEDTK_CACHE", str(tmp_path / "cache"))
