@@ -60,7 +60,8 @@ def statistics_refreshed(model: keras.Model, images: np.ndarray, batch_size: int
     Five epochs on a small set are few updates of a moving average. This passes the images through the network in
     training mode and keeps the average of the batches' statistics.
     """
-    norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [inner for layer in model.layers for inner in getattr(layer, "layers", [layer])]
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in norms]
     batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
     for number, batch in enumerate(batches, start=1):
@@ -96,7 +97,7 @@ def baseline(
     """
     fit = training.fit_or_load(spec, dataset)
     predictions = under_attack(fit.model, dataset.test, epsilons)
-    if spec.trainable == "all" and spec.weights != "mirror":
+    if spec.trainable == "all":
         statistics_refreshed(fit.model, dataset.train.images)
         predictions["reestimated"] = fit.model.predict(dataset.test.images, batch_size=256, verbose=0)
     parameters = {

@@ -1,6 +1,14 @@
 """Networks by name."""
 
-from medtk.models.networks import NETWORKS, build, logits
 from medtk.models.weights import WeightsSource, weights_source
 
 __all__ = ["NETWORKS", "WeightsSource", "build", "logits", "weights_source"]
+
+
+def __getattr__(name: str):
+    # Keras and TensorFlow take seconds to import; asking where weights are should not.
+    if name in ("NETWORKS", "build", "logits"):
+        from medtk.models import networks
+
+        return getattr(networks, name)
+    raise AttributeError(f"module 'medtk.models' has no attribute {name!r}")

@@ -1,0 +1,50 @@
+# The same commands for people and for CI. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install book test lab lint record bench lock clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "medtk needs Python 3.11 to 3.13; say which with make PYTHON=python3.12 ...")'
+	@echo "Installing into $(VENV) (2 GB, some minutes) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --progress-bar on --quiet --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+install: $(READY) ## create .venv from requirements.lock
+
+book: $(READY) ## run every notebook with the quick settings and build the book
+	$(BIN)/medtk book --profile quick
+
+test: $(READY) ## run the whole suite
+	$(BIN)/python -m pytest --durations=5
+
+lab: $(READY) ## open JupyterLab at the first notebook
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+lint: $(READY) ## check code, spelling and notebooks
+	$(BIN)/ruff check medtk tests benchmarks tools
+	$(BIN)/codespell medtk tests book benchmarks tools *.md
+	$(BIN)/medtk lint
+
+record: $(READY) ## fill the ledger at the papers' settings (hours; goes on where it stopped)
+	$(BIN)/python -m medtk.lab.recording breastmnist pneumoniamnist dermamnist
+	$(BIN)/python -m medtk.lab.recording breastmnist pneumoniamnist --trainable frozen_bn head
+
+bench: $(READY) ## compare speeds with peer libraries
+	$(BIN)/python benchmarks/fgsm.py
+
+lock: $(READY) ## pin every version again
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet -o requirements.lock
+	$(BIN)/python tools/environment.py
+
+clean: ## remove what the commands made, but not .venv
+	rm -rf build .pytest_cache .ruff_cache .hypothesis
