@@ -30,7 +30,9 @@ def settled(n_classes=3, seed=0):
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             n = layer.gamma.shape[0]
-            layer.set_weights([random.uniform(low, high, n) for low, high in ((0.5, 2), (-1, 1), (-1, 1), (0.2, 2))])
+            layer.set_weights(
+                [random.uniform(low, high, n) for low, high in ((0.5, 2), (-1, 1), (-1, 1), (0.2, 2))]
+            )
     return model
 
 

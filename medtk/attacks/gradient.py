@@ -44,7 +44,7 @@ def fgsm(
     Raises
     ------
     BadParameter
-        If `epsilon` is negative.
+        If `epsilon` is negative or not finite, or the labels are not one class id of the network an image.
 
     References
     ----------
@@ -69,8 +69,9 @@ def fgsm_path(
     list of ndarray
         One array an epsilon; parameters and errors as in `fgsm`.
     """
-    if min(epsilons) < 0:
-        raise BadParameter(f"epsilon must be 0 or more, not {min(epsilons)}.")
+    for epsilon in epsilons:
+        if not 0 <= epsilon < float("inf"):
+            raise BadParameter(f"epsilon must be a finite number, 0 or more, not {epsilon}.")
     images = np.asarray(images, np.float32)
     direction = np.sign(loss_gradient(model, images, labels, batch_size=batch_size))
     attacked = [images + np.float32(epsilon) * direction for epsilon in epsilons]

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from medtk.errors import BadParameter
 from medtk.models.networks import logits
 
 _compiled: WeakKeyDictionary = WeakKeyDictionary()
@@ -18,15 +19,20 @@ def cross_entropy(scores, labels):
 
 
 def loss_gradient(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, *, loss: Callable = cross_entropy, batch_size: int = 256
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    loss: Callable = cross_entropy,
+    batch_size: int = 256,
 ) -> np.ndarray:
     """Gradient of each image's loss with respect to that image, network in inference mode.
 
     Parameters
     ----------
     model : keras.Model
-        A classifier with a layer ``logits`` before its softmax. The loss is taken on the scores, where it does not
-        saturate: on probabilities clipped at 1e-7 a confident network's gradient is exactly zero.
+        A classifier with a layer ``logits`` before its softmax. The loss is taken on the scores, where it does
+        not saturate: on probabilities clipped at 1e-7 a confident network's gradient is exactly zero.
     images : ndarray of float32, shape (n, height, width, channels)
     labels : ndarray of int, shape (n,)
     loss : callable
@@ -37,9 +43,17 @@ def loss_gradient(
     Returns
     -------
     ndarray of float32, shape of `images`
+
+    Raises
+    ------
+    BadParameter
+        If there is not one class id of the network an image.
     """
-    step = _step(model, loss)
     images, labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
+    n_classes = model.output_shape[-1]
+    if labels.shape != (len(images),) or np.any((labels < 0) | (labels >= n_classes)):
+        raise BadParameter(f"labels must be {len(images)} class ids from 0 to {n_classes - 1}, one an image.")
+    step = _step(model, loss)
     batch_size = min(batch_size, max(len(images), 1))
     gradients = np.empty_like(images)
     for start in range(0, len(images), batch_size):
@@ -82,5 +96,8 @@ def _jax_step(network: keras.Model, loss: Callable) -> Callable:
 
     step = jax.jit(jax.grad(total))
     return lambda images, labels: step(
-        images, labels, [v.value for v in network.trainable_variables], [v.value for v in network.non_trainable_variables]
+        images,
+        labels,
+        [v.value for v in network.trainable_variables],
+        [v.value for v in network.non_trainable_variables],
     )
