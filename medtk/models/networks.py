@@ -1,4 +1,4 @@
-"""The three networks of the robust-transfer study: a base from Keras, average pooling, and one dense layer."""
+"""The three networks of the robust-transfer study: a base from Keras, average pooling, one dense layer."""
 
 import keras
 from keras import layers, ops
@@ -39,9 +39,9 @@ def build(
     weights : {'auto', 'imagenet', 'mirror', 'random'}
         See `medtk.models.weights_source`.
     trainable : {'all', 'frozen_bn', 'head'}
-        What training changes. ``all``: every layer, batch normalisation with batch statistics (Keras' default).
-        ``frozen_bn``: every layer but batch normalisation, which uses its moving statistics throughout. ``head``: the
-        dense layer alone.
+        What training changes. ``all``: every layer, batch normalisation with batch statistics (Keras'
+        default). ``frozen_bn``: every layer but batch normalisation, which uses its moving statistics
+        throughout. ``head``: the dense layer alone.
     scaling : {'unit', 'network'}
         What the base sees: the pixels in [0, 1], as the paper says, or the range that it was trained on.
     seed : int
@@ -72,7 +72,7 @@ def build(
     inputs = keras.Input(input_shape, name="image")
     scaled = inputs if scaling == "unit" else _Scale(NETWORKS[network][1], name="scale")(inputs)
     if trainable == "frozen_bn":
-        # Not base(scaled, training=False): inside a functional model, fit() overrides that argument (Keras 3.15).
+        # Not base(scaled, training=False): in a functional model fit() overrides that argument (Keras 3.15).
         for layer in base.layers:
             layer.trainable = not isinstance(layer, layers.BatchNormalization)
     features = base(scaled)

@@ -1,4 +1,4 @@
-"""Where a network's starting weights come from: ImageNet as Keras publishes it, a mirror of it, or random values.
+"""Where a network's starting weights come from: ImageNet as Keras publishes it, a mirror, or random values.
 
 This file imports no Keras, so that ``medtk doctor`` can ask without waiting for TensorFlow.
 """
@@ -48,8 +48,9 @@ def weights_source(network: str, weights: str = "auto") -> WeightsSource:
     network : str
         A key of `FILES`.
     weights : {'auto', 'imagenet', 'mirror', 'random'}
-        ``auto`` takes the official file if Keras has it in its cache, else a mirror in ``$MEDTK_DATA/weights``,
-        else random values. ``imagenet`` lets Keras download the official file when it is asked for.
+        ``auto`` takes the official file if Keras has it in its cache, else a mirror in
+        ``$MEDTK_DATA/weights``, else random values. ``imagenet`` lets Keras download the official file when it
+        is asked for.
 
     Returns
     -------
