@@ -24,7 +24,8 @@ class UnknownName(MedtkError):
     def __init__(self, kind: str, name: str, valid: Iterable[str]):
         valid = sorted(valid)
         near = difflib.get_close_matches(str(name).lower(), valid, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(valid)}."
+        shown = ", ".join(valid[:30]) + (" ..." if len(valid) > 30 else "")
+        hint = f"did you mean {' or '.join(near)}?" if near else f"valid: {shown}."
         super().__init__(f"Unknown {kind} {name!r}: {hint}")
 
 

@@ -60,3 +60,26 @@ def claims(paper: str, ids: list[str]) -> pd.DataFrame:
     return pd.DataFrame(
         [{"claim": c["claim"], "verdict": VERDICTS[c["verdict"]], "why": c["reason"]} for c in found]
     )
+
+
+def choices(paper: str, experiment: str, dataset: str) -> pd.DataFrame:
+    """The ambiguity register in numbers: recorded accuracy on clean images by network and choice, over seeds.
+
+    ``re-estimated`` is the same network after its normalisation statistics were measured again on the training
+    images; see `medtk.lab.transfer.statistics_refreshed`.
+    """
+    lines = []
+    for record in records.read_all(results_home()):
+        p = record["parameters"]
+        if (record["paper"], record["experiment"], p.get("dataset")) == (paper, experiment, dataset):
+            lines.append({
+                "network": p["network"],
+                "trained": p["trainable"],
+                "weights": record["weights"]["source"],
+                "seed": record["seed"],
+                "while training": p["train_accuracy"],
+                "test": record["metrics"]["clean"]["accuracy"],
+                "balanced": record["metrics"]["clean"]["balanced_accuracy"],
+                "re-estimated": record["metrics"].get("reestimated", {}).get("accuracy"),
+            })
+    return pd.DataFrame(lines).sort_values(["network", "trained", "seed"]) if lines else pd.DataFrame(lines)

@@ -114,8 +114,9 @@ def fit_or_load(spec: Spec, dataset: Dataset, *, progress: bool = True) -> Fit:
     history = checkpoints.restore(path, model)
     done = len(history)
     steps = -(-len(dataset.train) // spec.batch_size)
+    total, initial = spec.epochs * steps, done * steps
     with tqdm(
-        total=spec.epochs * steps, initial=done * steps, unit="step", desc=spec.network, disable=not progress
+        total=total, initial=initial, unit="step", desc=spec.network, disable=not progress, mininterval=2
     ) as bar:
         for epoch in range(done, spec.epochs):
             history = [*history, _train_one_epoch(model, dataset.train, spec, epoch, bar)]
