@@ -54,7 +54,10 @@ def eight_bits(answer: Callable) -> None:
 
 def targeted_step(answer: Callable) -> None:
     """Exercise 12b: ``answer(images, gradient_to_target, epsilon)`` steps towards the target class."""
-    images, gradient = np.full((1, 2, 2, 1), 0.5, np.float32), np.array([[[[1.0], [-2.0]], [[0.0], [3.0]]]], np.float32)
+    images, gradient = (
+        np.full((1, 2, 2, 1), 0.5, np.float32),
+        np.array([[[[1.0], [-2.0]], [[0.0], [3.0]]]], np.float32),
+    )
     wanted = np.array([[[[0.4], [0.6]], [[0.5], [0.4]]]])
     _verdict(
         lambda: np.allclose(answer(images, gradient, 0.1), wanted, atol=1e-6),

@@ -17,11 +17,23 @@ sns.set_theme(style="whitegrid", palette=PALETTE, rc={"figure.dpi": 110, "axes.t
 
 def _stamp(figure: plt.Figure, dataset: Dataset | None) -> plt.Figure:
     if dataset is not None and dataset.is_synthetic:
-        figure.text(0.5, 0.5, "SYNTHETIC DATA", fontsize=26, color="0.4", alpha=0.35, ha="center", va="center", rotation=20)
+        figure.text(
+            0.5,
+            0.5,
+            "SYNTHETIC DATA",
+            fontsize=26,
+            color="0.4",
+            alpha=0.35,
+            ha="center",
+            va="center",
+            rotation=20,
+        )
     return figure
 
 
-def gallery(images: np.ndarray, titles: Sequence[str], *, columns: int = 6, dataset: Dataset | None = None) -> plt.Figure:
+def gallery(
+    images: np.ndarray, titles: Sequence[str], *, columns: int = 6, dataset: Dataset | None = None
+) -> plt.Figure:
     """Images in a grid.
 
     Parameters

@@ -13,7 +13,9 @@ from medtk.lab import session, transfer
 from medtk.settings import results_home
 
 
-def record_transfer(datasets: list[str], networks: list[str], trainable: list[str], seeds: list[int]) -> None:
+def record_transfer(
+    datasets: list[str], networks: list[str], trainable: list[str], scalings: list[str], seeds: list[int]
+) -> None:
     """Record paper 1's baselines, seed by seed, so that a run cut short still has whole rows.
 
     Parameters
@@ -22,20 +24,26 @@ def record_transfer(datasets: list[str], networks: list[str], trainable: list[st
         Names.
     trainable : list of str
         Choices of what trains; ``all`` answers the paper's cells, the others fill the ambiguity register.
+    scalings : list of str
+        Ranges of pixel values; ``unit`` answers the paper's cells.
     seeds : list of int
     """
     os.environ["MEDTK_PROFILE"] = "paper"
-    for dataset_name, choice, seed, network in itertools.product(datasets, trainable, seeds, networks):
-        name = f"{dataset_name}-{network}-{choice}-unit-s{seed}"
+    for dataset_name, choice, scaling, seed, network in itertools.product(
+        datasets, trainable, scalings, seeds, networks
+    ):
+        name = f"{dataset_name}-{network}-{choice}-{scaling}-s{seed}"
         if (results_home() / "robust_transfer" / "transfer" / f"{name}.json").is_file():
             continue
         run = session.start("12", seed=seed)
         dataset = run.load(dataset_name)
         if dataset.is_synthetic:
             sys.exit(f"{dataset_name} is not here: only synthetic images are, and those are never recorded.")
-        spec = training.Spec(network, trainable=choice, seed=seed)
-        _, record = transfer.baseline(run, dataset, spec, answers=choice == "all")
-        print(name, {key: round(value["accuracy"], 4) for key, value in record["metrics"].items()}, flush=True)
+        spec = training.Spec(network, trainable=choice, scaling=scaling, seed=seed)
+        _, record = transfer.baseline(run, dataset, spec, answers=(choice, scaling) == ("all", "unit"))
+        print(
+            name, {key: round(value["accuracy"], 4) for key, value in record["metrics"].items()}, flush=True
+        )
 
 
 def main() -> None:
@@ -44,9 +52,10 @@ def main() -> None:
     parser.add_argument("datasets", nargs="+")
     parser.add_argument("--networks", nargs="+", default=list(models.NETWORKS))
     parser.add_argument("--trainable", nargs="+", default=["all"])
+    parser.add_argument("--scalings", nargs="+", default=["unit"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     chosen = parser.parse_args()
-    record_transfer(chosen.datasets, chosen.networks, chosen.trainable, chosen.seeds)
+    record_transfer(chosen.datasets, chosen.networks, chosen.trainable, chosen.scalings, chosen.seeds)
 
 
 if __name__ == "__main__":

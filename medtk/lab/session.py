@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -37,7 +38,14 @@ class Run:
     sources: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
-    def load(self, name: str, *, size: int = 32, channels: int = 3, n_train: int = 0, n_test: int = 0) -> data.Dataset:
+    @property
+    def home(self) -> Path:
+        """Folder of this run's records: the ledger for the paper's or the scaled settings, else the cache."""
+        return results_home() if self.profile in LEDGER_PROFILES else cache_home() / "records"
+
+    def load(
+        self, name: str, *, size: int = 32, channels: int = 3, n_train: int = 0, n_test: int = 0
+    ) -> data.Dataset:
         """Load a data set, say where it came from, and take a stratified part of it if sizes are given.
 
         Parameters
@@ -52,22 +60,24 @@ class Run:
         dataset = data.load(name, size=size, channels=channels, allow_synthetic=True, seed=self.seed)
         self.sources[name] = dataset.source
         if n_train or n_test:
-            dataset = data.subset(dataset, n_train or len(dataset.train), n_test or len(dataset.test), seed=self.seed)
-        print(f"{dataset.card.title}: {dataset.source} data, {len(dataset.train)} / {len(dataset.val)} / "
-              f"{len(dataset.test)} images for training / validation / test.")
+            dataset = data.subset(
+                dataset, n_train or len(dataset.train), n_test or len(dataset.test), seed=self.seed
+            )
+        print(
+            f"{dataset.card.title}: {dataset.source} data, {len(dataset.train)} / {len(dataset.val)} / "
+            f"{len(dataset.test)} images for training / validation / test."
+        )
         if dataset.is_synthetic:
-            print("SYNTHETIC DATA: drawn by medtk because the real file was not found. No number below says "
-                  "anything about the paper. `medtk data fetch` gets the real file where there is a network.")
+            print(
+                "SYNTHETIC DATA: drawn by medtk because the real file was not found. No number below says "
+                "anything about the paper. `medtk data fetch` gets the real file where there is a network."
+            )
         elif dataset.note:
             print(dataset.note)
         return dataset
 
     def record(self, dataset: data.Dataset, network: str, *, weights: str = "auto", **fields) -> dict:
-        """Write a record of a result; arguments as in `medtk.reproduction.records.write`, less what the run knows.
-
-        Runs with the paper's or the scaled settings go to the ledger; others to the cache, where they harm nothing.
-        """
-        home = results_home() if self.profile in LEDGER_PROFILES else cache_home() / "records"
+        """Write a record into `home`; arguments as in `medtk.reproduction.records.write`, less what the run knows."""
         found = models.weights_source(network, weights)
         deviations = [*self.deviations]
         if found.source == "random":
@@ -77,10 +87,15 @@ class Run:
         if dataset.source in ("substitute", "synthetic"):
             deviations.append(f"{dataset.source} data")
         written = records.write(
-            home,
+            self.home,
             seed=self.seed,
             profile=self.profile,
-            data={"name": dataset.name, "source": dataset.source, "sha256": dataset.sha256, "note": dataset.note},
+            data={
+                "name": dataset.name,
+                "source": dataset.source,
+                "sha256": dataset.sha256,
+                "note": dataset.note,
+            },
             weights={"source": found.source, "note": found.note},
             deviations=deviations,
             labels=dataset.test.labels,
@@ -93,7 +108,9 @@ class Run:
         """Say what the run did and how long it took."""
         seconds = time.perf_counter() - self.started
         sources = ", ".join(f"{name}: {source}" for name, source in self.sources.items()) or "none"
-        print(f"Notebook {self.notebook}, profile {self.profile}, seed {self.seed}: {seconds / 60:.1f} minutes.")
+        print(
+            f"Notebook {self.notebook}, profile {self.profile}, seed {self.seed}: {seconds / 60:.1f} minutes."
+        )
         print(f"Data: {sources}. Records written: {len(self.written)}.")
 
 
@@ -109,6 +126,8 @@ def start(notebook: str, *, seed: int = 0) -> Run:
     """
     keras.utils.set_random_seed(seed)
     run = Run(notebook, os.environ.get("MEDTK_PROFILE", "reader"), seed)
-    print(f"medtk notebook {notebook}, profile {run.profile}, seed {seed}; Keras {keras.__version__} on "
-          f"{keras.backend.backend()}, NumPy {np.__version__}.")
+    print(
+        f"medtk notebook {notebook}, profile {run.profile}, seed {seed}; Keras {keras.__version__} on "
+        f"{keras.backend.backend()}, NumPy {np.__version__}."
+    )
     return run

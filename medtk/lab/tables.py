@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from medtk.reproduction import compare, records
+from medtk.reproduction import compare, papers, records
 from medtk.settings import results_home
 
 VERDICTS = {
@@ -36,27 +36,34 @@ def beside_paper(paper: str, table: str, *, rows: str = "", this_run: dict | Non
     """
     mine = {}
     for cell in (this_run or {}).get("cells", []):
-        mine[cell["table"], cell["row"], cell["column"]] = this_run["metrics"][cell["predictions"]]["accuracy"]
+        mine[cell["table"], cell["row"], cell["column"]] = this_run["metrics"][cell["predictions"]][
+            "accuracy"
+        ]
     lines = []
     for cell in ledger(paper)[0]:
         if cell["table"] != table or not cell["row"].startswith(rows):
             continue
         now = mine.get((table, cell["row"], cell["column"]))
-        recorded = "" if cell["ours"] is None else f"{cell['ours']:.1%} [{cell['low']:.1%}, {cell['high']:.1%}]"
-        lines.append({
-            "row": cell["row"],
-            "column": cell["column"],
-            "paper": "" if cell["printed"] is None else f"{cell['printed']:.2%}",
-            "recorded": recorded,
-            "this run": "" if now is None else f"{now:.1%}",
-            "verdict": VERDICTS[cell["verdict"]],
-        })
+        recorded = (
+            "" if cell["ours"] is None else f"{cell['ours']:.1%} [{cell['low']:.1%}, {cell['high']:.1%}]"
+        )
+        lines.append(
+            {
+                "row": cell["row"],
+                "column": cell["column"],
+                "paper": "" if cell["printed"] is None else f"{cell['printed']:.2%}",
+                "recorded": recorded,
+                "this run": "" if now is None else f"{now:.1%}",
+                "verdict": VERDICTS[cell["verdict"]],
+            }
+        )
     return pd.DataFrame(lines)
 
 
 def claims(paper: str, ids: list[str]) -> pd.DataFrame:
-    """Verdicts of the ledger on some claims of a paper."""
-    found = [claim for claim in ledger(paper)[1] if not ids or claim.get("id", claim["claim"]) in ids]
+    """Verdicts of the ledger on the claims of a paper with these ids."""
+    wanted = {claim.text for claim in papers.load(paper).claims if claim.id in ids}
+    found = [claim for claim in ledger(paper)[1] if claim["claim"] in wanted]
     return pd.DataFrame(
         [{"claim": c["claim"], "verdict": VERDICTS[c["verdict"]], "why": c["reason"]} for c in found]
     )
@@ -72,14 +79,21 @@ def choices(paper: str, experiment: str, dataset: str) -> pd.DataFrame:
     for record in records.read_all(results_home()):
         p = record["parameters"]
         if (record["paper"], record["experiment"], p.get("dataset")) == (paper, experiment, dataset):
-            lines.append({
-                "network": p["network"],
-                "trained": p["trainable"],
-                "weights": record["weights"]["source"],
-                "seed": record["seed"],
-                "while training": p["train_accuracy"],
-                "test": record["metrics"]["clean"]["accuracy"],
-                "balanced": record["metrics"]["clean"]["balanced_accuracy"],
-                "re-estimated": record["metrics"].get("reestimated", {}).get("accuracy"),
-            })
-    return pd.DataFrame(lines).sort_values(["network", "trained", "seed"]) if lines else pd.DataFrame(lines)
+            lines.append(
+                {
+                    "network": p["network"],
+                    "trained": p["trainable"],
+                    "pixels": p["scaling"],
+                    "weights": record["weights"]["source"],
+                    "seed": record["seed"],
+                    "while training": p["train_accuracy"],
+                    "test": record["metrics"]["clean"]["accuracy"],
+                    "balanced": record["metrics"]["clean"]["balanced_accuracy"],
+                    "re-estimated": record["metrics"].get("reestimated", {}).get("accuracy"),
+                }
+            )
+    return (
+        pd.DataFrame(lines).sort_values(["network", "trained", "pixels", "seed"])
+        if lines
+        else pd.DataFrame(lines)
+    )

@@ -19,7 +19,14 @@ def condition(epsilon: float) -> str:
     return f"epsilon={epsilon:g}" if epsilon else "clean"
 
 
-def under_attack(model: keras.Model, split: Split, epsilons: Sequence[float] = EPSILONS) -> dict[str, np.ndarray]:
+def reestimated(name: str) -> str:
+    """Name of the same condition for the network whose normalisation statistics were measured again."""
+    return "reestimated" if name == "clean" else f"reestimated-{name}"
+
+
+def under_attack(
+    model: keras.Model, split: Split, epsilons: Sequence[float] = EPSILONS
+) -> dict[str, np.ndarray]:
     """Probabilities on the clean images and on FGSM's at each epsilon.
 
     Parameters
@@ -73,9 +80,17 @@ def statistics_refreshed(model: keras.Model, images: np.ndarray, batch_size: int
 
 
 def baseline(
-    run: Run, dataset: Dataset, spec: training.Spec, epsilons: Sequence[float] = EPSILONS, *, answers: bool = True
+    run: Run,
+    dataset: Dataset,
+    spec: training.Spec,
+    epsilons: Sequence[float] = EPSILONS,
+    *,
+    answers: bool = True,
 ) -> tuple[training.Fit, dict]:
     """Train (or load), attack, and record one network on one data set.
+
+    When every layer was trained, the network is attacked twice: as it stands, and with its normalisation statistics
+    measured again (`statistics_refreshed`). The network that is returned has the latter.
 
     Parameters
     ----------
@@ -99,7 +114,8 @@ def baseline(
     predictions = under_attack(fit.model, dataset.test, epsilons)
     if spec.trainable == "all":
         statistics_refreshed(fit.model, dataset.train.images)
-        predictions["reestimated"] = fit.model.predict(dataset.test.images, batch_size=256, verbose=0)
+        again = under_attack(fit.model, dataset.test, epsilons)
+        predictions |= {reestimated(name): answers for name, answers in again.items()}
     parameters = {
         "dataset": dataset.name,
         "network": spec.network,
@@ -128,8 +144,6 @@ def baseline(
         seconds=fit.seconds,
     )
     return fit, record
-
-
 
 
 def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:

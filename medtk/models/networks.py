@@ -67,10 +67,12 @@ def build(
     if len(input_shape) != 3 or input_shape[-1] != 3 or min(input_shape[:2]) < 32:
         raise BadParameter(f"{network} needs images of at least 32 x 32 x 3, not {tuple(input_shape)}.")
     keras.utils.set_random_seed(seed)
-    base = _base(network, input_shape, weights_source(network, weights))
+    found = weights_source(network, weights)
+    base = _base(network, input_shape, found)
     base.trainable = trainable != "head"
     inputs = keras.Input(input_shape, name="image")
-    scaled = inputs if scaling == "unit" else _Scale(NETWORKS[network][1], name="scale")(inputs)
+    mode = "torch" if found.source == "mirror" else NETWORKS[network][1]
+    scaled = inputs if scaling == "unit" else _Scale(mode, name="scale")(inputs)
     if trainable == "frozen_bn":
         # Not base(scaled, training=False): in a functional model fit() overrides that argument (Keras 3.15).
         for layer in base.layers:

@@ -1,10 +1,10 @@
 """One file a training run: the weights, the optimizer, and the history so far."""
 
+import contextlib
 import io
 import json
 import os
 import sys
-import zipfile
 from pathlib import Path
 
 import keras
@@ -45,8 +45,11 @@ def save(path: Path, model: keras.Model, history: list[dict]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise MedtkError(f"Cannot write the checkpoint {path}: {error.strerror}. Training up to there is lost.") from error
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise MedtkError(
+            f"Cannot write the checkpoint {path}: {error.strerror}. Training since the last one is lost."
+        ) from error
 
 
 def restore(path: Path, model: keras.Model) -> list[dict]:
@@ -55,8 +58,8 @@ def restore(path: Path, model: keras.Model) -> list[dict]:
     Returns
     -------
     list of dict
-        The history so far; empty if there is no file, or if the file is damaged. A damaged file is set aside as
-        ``*.corrupt`` and named on standard error.
+        The history so far; empty if there is no file, or if the file is damaged. A damaged file changes nothing
+        in the model, is set aside as ``*.corrupt`` and named on standard error.
     """
     if not path.is_file():
         return []
@@ -64,16 +67,19 @@ def restore(path: Path, model: keras.Model) -> list[dict]:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
         history = json.loads(str(arrays.pop("history")))
-        weights = [arrays[key] for key in sorted(arrays) if key.startswith("weight_")]
-        state = [arrays[key] for key in sorted(arrays) if key.startswith("optimizer_")]
-        if len(state) != len(model.optimizer.variables):
-            raise ValueError("the optimizer has another number of variables")
-        model.set_weights(weights)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        variables = [*model.weights, *model.optimizer.variables]
+        names = [key for part in ("weight_", "optimizer_") for key in sorted(arrays) if key.startswith(part)]
+        values = [arrays[name] for name in names]
+        if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+            raise ValueError("its arrays are not those of this network")
+    except Exception as error:  # zipfile and NumPy answer damage with nearly every kind of error
         aside = path.with_suffix(".corrupt")
         path.replace(aside)
-        print(f"Cache entry {path.name} is damaged ({error}); set aside as {aside} and trained again.", file=sys.stderr)
+        print(
+            f"Cache entry {path.name} is damaged ({error}); set aside as {aside} and trained again.",
+            file=sys.stderr,
+        )
         return []
-    for variable, value in zip(model.optimizer.variables, state, strict=True):
+    for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return history

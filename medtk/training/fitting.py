@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from medtk import models
 from medtk.data import Dataset, Split
@@ -48,7 +48,7 @@ class Spec:
     seed: int = 0
 
     def __post_init__(self):
-        if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0:
+        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < float("inf"):
             raise BadParameter(
                 "epochs and batch_size must be at least 1 and learning_rate above 0, not "
                 f"{self.epochs}, {self.batch_size} and {self.learning_rate}."
