@@ -1,4 +1,4 @@
-"""Methods behind five rebuilt studies on trustworthy medical-image AI. For teaching and research, not for clinical use."""
+"""Methods behind five rebuilt studies on trustworthy medical-image AI; for teaching, not for clinical use."""
 
 import os
 

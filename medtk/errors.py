@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class MedtkError(Exception):
-    """Base class: a mistake or a missing thing that the user can mend. The command line prints it without a traceback."""
+    """Base class: something that the user can mend. The command line prints it without a traceback."""
 
 
 class UnknownName(MedtkError):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def project_root() -> Path:
-    """Folder that holds ``notebooks/`` and ``results/``: ``$MEDTK_ROOT``, else this checkout, else the working folder."""
+    """Folder of ``notebooks/`` and ``results/``: ``$MEDTK_ROOT``, else this checkout, else the working folder."""
     if root := os.environ.get("MEDTK_ROOT"):
         return Path(root).expanduser().resolve()
     checkout = Path(__file__).resolve().parent.parent

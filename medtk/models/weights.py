@@ -3,10 +3,11 @@
 This file imports no Keras, so that ``medtk doctor`` can ask without waiting for TensorFlow.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from medtk.errors import BadParameter, DataUnavailable
+from medtk.errors import BadParameter, DataUnavailable, UnknownName
 from medtk.settings import data_home
 
 # File in the Keras cache that holds the official weights, and file of a mirror under $MEDTK_DATA/weights.
@@ -58,6 +59,8 @@ def weights_source(network: str, weights: str = "auto") -> WeightsSource:
 
     Raises
     ------
+    UnknownName
+        If there is no such network.
     BadParameter
         If `weights` is not one of the four words.
     DataUnavailable
@@ -65,8 +68,11 @@ def weights_source(network: str, weights: str = "auto") -> WeightsSource:
     """
     if weights not in CHOICES:
         raise BadParameter(f"weights must be one of {', '.join(CHOICES)}, not {weights!r}.")
+    if network not in FILES:
+        raise UnknownName("network", network, FILES)
     official_name, mirror_name = FILES[network]
-    official = Path.home() / ".keras" / "models" / official_name
+    keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    official = keras_home / "models" / official_name
     home = data_home()
     mirror = home / "weights" / mirror_name if home and mirror_name else None
     if weights == "imagenet" or (weights == "auto" and official.is_file()):
