@@ -85,7 +85,7 @@ def build(
 
 def logits(model: keras.Model) -> keras.Model:
     """The same network without its softmax: images to scores, shape (n, n_classes), weights shared."""
-    return keras.Model(model.inputs, model.get_layer("logits").output)
+    return keras.Model(model.input, model.get_layer("logits").output)
 
 
 def _base(network: str, input_shape: tuple[int, int, int], found: WeightsSource) -> keras.Model:
