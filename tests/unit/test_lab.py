@@ -1,0 +1,217 @@
+from types import SimpleNamespace
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import small_networks
+from keras import layers
+
+from medtk import attacks, data, lab, models
+from medtk.evaluation import intervals
+from medtk.lab import check, plots, transfer
+from medtk.reproduction import papers, records
+from medtk.settings import cache_home, results_home
+
+RIGHT = {
+    check.majority_accuracy: lambda train, test: np.mean(test == np.bincount(train).argmax()),
+    check.wilson_interval: lambda k, n: intervals.wilson(k, n)[:2],
+    check.eight_bits: lambda images: np.rint(255 * np.clip(images, 0, 1)) / 255,
+    check.targeted_step: lambda images, gradient, epsilon: images - epsilon * np.sign(gradient),
+}
+
+
+def wald(k, n):
+    return tuple(k / n + sign * 1.96 * np.sqrt(k / n * (1 - k / n) / n) for sign in (-1, 1))
+
+
+WRONG = [
+    (check.majority_accuracy, lambda train, test: np.mean(test == np.bincount(test).argmax())),
+    (check.majority_accuracy, lambda train, test: np.mean(train == np.bincount(train).argmax())),
+    (check.wilson_interval, wald),
+    (check.eight_bits, lambda images: (255 * np.clip(images, 0, 1)).astype(np.uint8) / 255),
+    (check.eight_bits, lambda images: np.rint(255 * images) / 255),
+    (check.eight_bits, lambda images: np.rint(255 * np.clip(images, 0, 1))),
+    (check.targeted_step, lambda images, gradient, epsilon: images + epsilon * np.sign(gradient)),
+    (check.targeted_step, lambda images, gradient, epsilon: images - epsilon * gradient),
+]
+
+
+def raises(*_):
+    raise NotImplementedError("write me")
+
+
+@pytest.mark.parametrize("strict", ["0", "1"])
+@pytest.mark.parametrize("judge", RIGHT, ids=lambda judge: judge.__name__)
+def test_check_accepts_the_right_answer(judge, strict, monkeypatch, capsys):
+    monkeypatch.setenv("MEDTK_STRICT_CHECKS", strict)
+    judge(RIGHT[judge])
+    assert capsys.readouterr().out == "Right.\n"
+
+
+@pytest.mark.parametrize(
+    ("judge", "answer"), [*WRONG, *((judge, lambda *_: None) for judge in RIGHT), *((judge, raises) for judge in RIGHT)]
+)
+def test_check_refuses_a_wrong_answer_with_a_hint(judge, answer, monkeypatch, capsys):
+    monkeypatch.delenv("MEDTK_STRICT_CHECKS", raising=False)
+    judge(answer)
+    said = capsys.readouterr().out
+    assert said.startswith("Not yet: ") and len(said) > 40
+    assert answer is not raises or "your answer raised NotImplementedError: write me" in said
+    monkeypatch.setenv("MEDTK_STRICT_CHECKS", "1")
+    with pytest.raises(AssertionError, match="Not yet"):
+        judge(answer)
+
+
+def test_every_check_is_tested():
+    public = {f for name, f in vars(check).items() if getattr(f, "__module__", "") == check.__name__ and name[0] != "_"}
+    assert public == set(RIGHT)
+
+
+FIGURES = {
+    "gallery": lambda d: plots.gallery(d.test.images[:7], [str(i) for i in range(7)], columns=3, dataset=d),
+    "class_counts": lambda d: plots.class_counts(d),
+    "accuracy_curves": lambda d: plots.accuracy_curves(
+        [0, 0.1], {"a": [(0.9, 0.8, 1.0), (0.4, float("nan"), float("nan"))]}, floor=0.5, dataset=d
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_say_when_the_data_are_synthetic(name):
+    real = SimpleNamespace(is_synthetic=False)
+    synthetic = small_networks.dataset()
+    for key in ("test", "train", "n_classes", "class_names"):
+        setattr(real, key, getattr(synthetic, key))
+    stamped, plain = FIGURES[name](synthetic), FIGURES[name](real)
+    assert isinstance(stamped, plt.Figure)
+    assert any("SYNTHETIC" in text.get_text() for text in stamped.texts)
+    assert not any("SYNTHETIC" in text.get_text() for text in plain.texts)
+    for figure in (stamped, plain):
+        figure.canvas.draw()
+        plt.close(figure)
+
+
+def test_palette_and_markers_tell_curves_apart_without_colour():
+    assert len(set(plots.PALETTE)) == len(plots.PALETTE) == len(set(plots.MARKERS))
+
+
+def of_card(name):
+    return SimpleNamespace(name=name, card=data.CATALOG[name])
+
+
+def test_cells_are_those_of_the_paper():
+    paper, answered = papers.load("robust_transfer"), set()
+    datasets = {cell.needs["dataset"] for cell in paper.cells}
+    for dataset in datasets:
+        for network in models.NETWORKS:
+            for named in transfer.cells(of_card(dataset), network):
+                cell = paper.cell(named["table"], named["row"], named["column"])
+                assert (cell.needs["dataset"], cell.needs["network"]) == (dataset, network)
+                assert transfer.condition(cell.needs["epsilon"]) == named["predictions"]
+                assert cell.needs["defense"] == "none"
+                answered.add(cell.key)
+    # No baseline cell of the three tables is forgotten.
+    assert answered == {cell.key for cell in paper.cells if cell.needs["defense"] == "none"}
+
+
+def test_under_attack_is_fgsm_then_predict():
+    model, split = small_networks.settled(), small_networks.dataset().test
+    found = transfer.under_attack(model, split, (0.01, 0.1))
+    assert list(found) == ["clean", "epsilon=0.01", "epsilon=0.1"]
+    attacked = attacks.fgsm(model, split.images, split.labels, 0.1)
+    np.testing.assert_array_equal(found["epsilon=0.1"], model.predict(attacked, batch_size=256, verbose=0))
+
+
+def one_norm(nested):
+    keras.utils.set_random_seed(0)
+    images = keras.Input((4, 4, 3), name="image")
+    norm = layers.BatchNormalization(momentum=0.99, name="norm")
+    normalised = keras.Model(images, norm(images))(images) if nested else norm(images)
+    scores = layers.Dense(2, name="logits")(layers.Flatten()(normalised))
+    return keras.Model(images, layers.Softmax()(scores)), norm
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_refreshed_statistics_are_mean_and_variance(nested):
+    model, norm = one_norm(nested)
+    images = small_networks.images_and_labels(24, shape=(4, 4, 3))[0] * 3 + 5
+    rest = [v.numpy() for v in model.trainable_variables]
+    transfer.statistics_refreshed(model, images)
+    np.testing.assert_allclose(norm.moving_mean.numpy(), images.mean(axis=(0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance.numpy(), images.var(axis=(0, 1, 2)), rtol=1e-4)
+    assert norm.momentum == 0.99
+    for old, new in zip(rest, model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, new.numpy())
+
+
+def test_refreshed_statistics_in_batches_are_the_batches_average():
+    model, norm = one_norm(False)
+    images, _ = small_networks.images_and_labels(24, shape=(4, 4, 3))
+    transfer.statistics_refreshed(model, images, batch_size=8)
+    batches = images.reshape(3, -1, 3)
+    np.testing.assert_allclose(norm.moving_mean.numpy(), images.mean(axis=(0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance.numpy(), batches.var(axis=1).mean(axis=0), rtol=1e-4)
+
+
+@pytest.fixture
+def homes(monkeypatch, tmp_path):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path / "results"))
+    monkeypatch.delenv("MEDTK_DATA", raising=False)
+    monkeypatch.setenv("MEDTK_OFFLINE", "1")
+
+
+def record(run, dataset):
+    labels = dataset.test.labels
+    return run.record(
+        dataset,
+        "resnet50",
+        weights="random",
+        experiment="transfer",
+        paper="robust_transfer",
+        name="tried",
+        cells=[],
+        parameters={},
+        predictions={"clean": np.eye(3)[labels]},
+        seconds=1.0,
+    )
+
+
+@pytest.mark.parametrize("profile", ["quick", "reader", None, "scaled", "paper"])
+def test_only_recorded_profiles_write_to_the_ledger(homes, profile, monkeypatch, capsys):
+    if profile:
+        monkeypatch.setenv("MEDTK_PROFILE", profile)
+    else:
+        monkeypatch.delenv("MEDTK_PROFILE", raising=False)
+    run = lab.start("11", seed=3)
+    written = record(run, small_networks.dataset())
+    assert (written["profile"], written["seed"]) == (profile or "reader", 3)
+    assert written["weights"]["source"] == "random"
+    assert any("random starting weights" in said for said in written["deviations"])
+    assert any("synthetic" in said for said in written["deviations"])
+    cached, ledger = cache_home() / "records", results_home()
+    home, other = (ledger, cached) if profile in ("scaled", "paper") else (cached, ledger)
+    assert [r["id"] for r in records.read_all(home)] == [written["id"]] == run.written
+    assert records.verify(home) == []
+    assert not other.exists()
+    run.finish()
+    assert "Records written: 1" in capsys.readouterr().out
+
+
+def test_start_sets_the_seeds(homes):
+    drawn = []
+    for _ in range(2):
+        lab.start("11", seed=5)
+        drawn.append((np.random.random(), float(keras.random.uniform((1,))[0])))
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.filterwarnings("ignore:breastmnist could not be had")
+def test_load_says_synthetic_and_takes_a_part(homes, capsys):
+    run = lab.start("11", seed=1)
+    dataset = run.load("breastmnist", n_train=30, n_test=20)
+    assert (len(dataset.train), len(dataset.test)) == (30, 20)
+    assert dataset.image_shape == (32, 32, 3) and run.sources == {"breastmnist": "synthetic"}
+    run.finish()
+    said = capsys.readouterr().out
+    assert "SYNTHETIC DATA" in said and "breastmnist: synthetic" in said
