@@ -59,9 +59,7 @@ def assert_same(one, other):
     for a, b in zip(one.model.optimizer.variables, other.model.optimizer.variables, strict=True):
         np.testing.assert_array_equal(a, b)
     for a, b in zip(one.history, other.history, strict=True):
-        assert {k: v for k, v in a.items() if k != "seconds"} == {
-            k: v for k, v in b.items() if k != "seconds"
-        }
+        assert {k: v for k, v in a.items() if k != "seconds"} == {k: v for k, v in b.items() if k != "seconds"}
 
 
 def test_learns_and_keeps_its_history(dataset):
@@ -140,9 +138,7 @@ def network(whole):
 
 
 def is_blank(model):
-    return not any(
-        np.any(keras.ops.convert_to_numpy(v)) for v in [*model.weights, *model.optimizer.variables]
-    )
+    return not any(np.any(keras.ops.convert_to_numpy(v)) for v in [*model.weights, *model.optimizer.variables])
 
 
 @pytest.mark.parametrize("keep", [0, 3, 500, -300])
@@ -197,9 +193,7 @@ def test_key_changes_with_every_field(dataset):
         "seed": 7,
     }
     assert set(others) == {field.name for field in dataclasses.fields(training.Spec)}
-    keys = {
-        fitting.key(dataclasses.replace(SPEC, **{name: value}), dataset) for name, value in others.items()
-    }
+    keys = {fitting.key(dataclasses.replace(SPEC, **{name: value}), dataset) for name, value in others.items()}
     assert len(keys | {fitting.key(SPEC, dataset)}) == len(others) + 1
 
 
