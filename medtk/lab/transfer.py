@@ -70,10 +70,11 @@ def statistics_refreshed(model: keras.Model, images: np.ndarray, batch_size: int
     layers = [inner for layer in model.layers for inner in getattr(layer, "layers", [layer])]
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in norms]
-    batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
-    for number, batch in enumerate(batches, start=1):
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
         for layer in norms:
-            layer.momentum = 1 - 1 / number  # the moving average becomes the plain mean over batches
+            # The moving average becomes the mean over batches, each counted by its images.
+            layer.momentum = start / (start + len(batch))
         model(batch, training=True)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum

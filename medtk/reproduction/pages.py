@@ -13,7 +13,7 @@ WORDS = {
 CLAIM_WORDS = {
     **WORDS,
     "reproduced": "✓ holds",
-    "direction": "≈ holds in most cases",
+    "direction": "≈ holds in part",
     "differs": "✗ does not hold",
 }
 RULE = """A number is **reproduced** when the printed value lies inside our 95 % interval: where there are
@@ -35,7 +35,7 @@ def scoreboard_page(report: dict) -> str:
     lines += _table(
         ["Paper", "Numbers", *(WORDS[name] for name in names)],
         [
-            [papers.load(paper).title, counts["cells"], *(counts[name] for name in names)]
+            [papers.load(paper).short, counts["cells"], *(counts[name] for name in names)]
             for paper, counts in report["papers"].items()
         ],
     )
@@ -43,7 +43,7 @@ def scoreboard_page(report: dict) -> str:
     lines += _table(
         ["Paper", "Claim", "Verdict", "Why"],
         [
-            [papers.load(c["paper"]).title, c["claim"], CLAIM_WORDS[c["verdict"]], c["reason"]]
+            [papers.load(c["paper"]).short, c["claim"], CLAIM_WORDS[c["verdict"]], c["reason"]]
             for c in report["claims"]
         ],
     )

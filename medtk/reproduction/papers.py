@@ -79,6 +79,7 @@ class Paper:
 
     id: str
     title: str
+    short: str
     authors: tuple[str, ...]
     year: int | None
     citation: str
@@ -126,6 +127,7 @@ def load(paper: str) -> Paper:
     return Paper(
         id=paper,
         title=content["title"],
+        short=content["short"],
         authors=tuple(content["authors"]),
         year=content.get("year"),
         citation=content["citation"],

@@ -154,6 +154,14 @@ def test_refreshed_statistics_in_batches_are_the_batches_average():
     np.testing.assert_allclose(norm.moving_variance.numpy(), batches.var(axis=1).mean(axis=0), rtol=1e-4)
 
 
+def test_a_short_last_batch_counts_by_its_images():
+    model, norm = one_norm(False)
+    images, _ = small_networks.images_and_labels(25, shape=(4, 4, 3))
+    images[-1] += 40
+    transfer.statistics_refreshed(model, images, batch_size=8)
+    np.testing.assert_allclose(norm.moving_mean.numpy(), images.mean(axis=(0, 1, 2)), rtol=1e-5)
+
+
 @pytest.fixture
 def homes(monkeypatch, tmp_path):
     monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path / "results"))
