@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 
 from medtk.data import Dataset
@@ -103,3 +104,32 @@ def accuracy_curves(
     axis.legend(fontsize=8)
     figure.tight_layout()
     return _stamp(figure, dataset)
+
+
+def three_readings(runs: pd.DataFrame, *, floor: float | None = None) -> plt.Figure:
+    """One line a run: accuracy while training, in use, and with its normalisation statistics measured again.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `medtk.lab.tables.choices` gives it.
+    floor : float, optional
+        Accuracy of the constant predictor.
+    """
+    runs = runs.dropna(subset=["re-estimated"])
+    names = list(dict.fromkeys(runs["network"]))
+    figure, axis = plt.subplots(figsize=(6.4, 3.8))
+    columns = ["while training", "test", "re-estimated"]
+    for number, name in enumerate(names):
+        for seed, row in enumerate(runs[runs["network"] == name][columns].to_numpy(float)):
+            label = name if seed == 0 else None
+            axis.plot(range(3), row, color=PALETTE[number], marker=MARKERS[number], alpha=0.8, label=label)
+    if floor is not None:
+        axis.axhline(floor, color="0.3", linestyle=":", label="constant predictor, test")
+    axis.set_xticks(
+        range(3), ["training images,\nwhile training", "test images,\nin use", "test images,\nmeasured again"]
+    )
+    axis.set(ylabel="accuracy", ylim=(0, 1))
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    return figure

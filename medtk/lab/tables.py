@@ -75,25 +75,12 @@ def choices(paper: str, experiment: str, dataset: str) -> pd.DataFrame:
     ``re-estimated`` is the same network after its normalisation statistics were measured again on the training
     images; see `medtk.lab.transfer.statistics_refreshed`.
     """
+    columns = ["network", "trained", "pixels", "weights", "seed", "while training", "test", "balanced", "re-estimated"]
     lines = []
     for record in records.read_all(results_home()):
-        p = record["parameters"]
+        p, metrics = record["parameters"], record["metrics"]
         if (record["paper"], record["experiment"], p.get("dataset")) == (paper, experiment, dataset):
-            lines.append(
-                {
-                    "network": p["network"],
-                    "trained": p["trainable"],
-                    "pixels": p["scaling"],
-                    "weights": record["weights"]["source"],
-                    "seed": record["seed"],
-                    "while training": p["train_accuracy"],
-                    "test": record["metrics"]["clean"]["accuracy"],
-                    "balanced": record["metrics"]["clean"]["balanced_accuracy"],
-                    "re-estimated": record["metrics"].get("reestimated", {}).get("accuracy"),
-                }
-            )
-    return (
-        pd.DataFrame(lines).sort_values(["network", "trained", "pixels", "seed"])
-        if lines
-        else pd.DataFrame(lines)
-    )
+            settings = [p["network"], p["trainable"], p["scaling"], record["weights"]["source"], record["seed"]]
+            scores = [p["train_accuracy"], metrics["clean"]["accuracy"], metrics["clean"]["balanced_accuracy"]]
+            lines.append([*settings, *scores, metrics.get("reestimated", {}).get("accuracy", float("nan"))])
+    return pd.DataFrame(lines, columns=columns).sort_values(columns[:5])
