@@ -5,10 +5,10 @@
 
 import argparse
 import itertools
-import os
 import sys
 
 from medtk import models, training
+from medtk.errors import DataUnavailable, MedtkError
 from medtk.lab import session, transfer
 from medtk.settings import results_home
 
@@ -27,18 +27,22 @@ def record_transfer(
     scalings : list of str
         Ranges of pixel values; ``unit`` answers the paper's cells.
     seeds : list of int
+
+    Raises
+    ------
+    DataUnavailable
+        If only synthetic images could be had.
     """
-    os.environ["MEDTK_PROFILE"] = "paper"
     for dataset_name, choice, scaling, seed, network in itertools.product(
         datasets, trainable, scalings, seeds, networks
     ):
         name = f"{dataset_name}-{network}-{choice}-{scaling}-s{seed}"
         if (results_home() / "robust_transfer" / "transfer" / f"{name}.json").is_file():
             continue
-        run = session.start("12", seed=seed)
+        run = session.start("12", seed=seed, profile="paper")
         dataset = run.load(dataset_name)
         if dataset.is_synthetic:
-            sys.exit(f"{dataset_name} is not here: only synthetic images are, and those are never recorded.")
+            raise DataUnavailable(f"{dataset_name} is not here, and synthetic images are never recorded.")
         spec = training.Spec(network, trainable=choice, scaling=scaling, seed=seed)
         _, record = transfer.baseline(run, dataset, spec, answers=(choice, scaling) == ("all", "unit"))
         print(
@@ -55,7 +59,10 @@ def main() -> None:
     parser.add_argument("--scalings", nargs="+", default=["unit"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     chosen = parser.parse_args()
-    record_transfer(chosen.datasets, chosen.networks, chosen.trainable, chosen.scalings, chosen.seeds)
+    try:
+        record_transfer(chosen.datasets, chosen.networks, chosen.trainable, chosen.scalings, chosen.seeds)
+    except MedtkError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ class Run:
         print(f"Data: {sources}. Records written: {len(self.written)}.")
 
 
-def start(notebook: str, *, seed: int = 0) -> Run:
+def start(notebook: str, *, seed: int = 0, profile: str = "") -> Run:
     """Begin a run: set every seed and say with what it runs.
 
     Parameters
@@ -123,9 +123,11 @@ def start(notebook: str, *, seed: int = 0) -> Run:
         Number of the notebook.
     seed : int
         For Python, NumPy and Keras.
+    profile : str
+        Left out, it is what the runner says (``$MEDTK_PROFILE``), else ``reader``.
     """
     keras.utils.set_random_seed(seed)
-    run = Run(notebook, os.environ.get("MEDTK_PROFILE", "reader"), seed)
+    run = Run(notebook, profile or os.environ.get("MEDTK_PROFILE", "reader"), seed)
     print(
         f"medtk notebook {notebook}, profile {run.profile}, seed {seed}; Keras {keras.__version__} on "
         f"{keras.backend.backend()}, NumPy {np.__version__}."

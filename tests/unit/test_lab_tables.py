@@ -1,0 +1,52 @@
+"""Tables of the notebooks say what the ledger says, with an empty ledger and with a full one."""
+
+import pytest
+
+from medtk import errors, lab
+from medtk.lab import recording
+from medtk.reproduction import papers, records
+from medtk.settings import results_home
+
+
+def test_an_empty_ledger_still_gives_every_printed_number(monkeypatch, tmp_path):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
+    table = lab.tables.beside_paper("robust_transfer", "I")
+    assert len(table) == 12 and set(table["recorded"]) == {""}
+    assert table.set_index(["row", "column"]).loc[("BreastMNIST", "DenseNet121"), "paper"] == "83.97%"
+    assert len(lab.tables.choices("robust_transfer", "transfer", "breastmnist")) == 0
+
+
+def test_this_run_stands_in_the_cells_that_it_answers(monkeypatch, tmp_path):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
+    cell = {"table": "II", "row": "BreastMNIST / DenseNet121", "column": "Clean", "predictions": "clean"}
+    mine = {"cells": [cell], "metrics": {"clean": {"accuracy": 0.5}}}
+    table = lab.tables.beside_paper("robust_transfer", "II", rows="BreastMNIST", this_run=mine)
+    assert table["row"].str.startswith("BreastMNIST").all()
+    assert list(table["this run"][table["this run"] != ""]) == ["50.0%"]
+
+
+def test_claims_are_found_by_id():
+    ids = [claim.id for claim in papers.load("robust_transfer").claims]
+    assert len(lab.tables.claims("robust_transfer", ids)) == len(ids)
+    assert len(lab.tables.claims("robust_transfer", ids[:2])) == 2
+
+
+def test_the_register_repeats_the_records():
+    table = lab.tables.choices("robust_transfer", "transfer", "breastmnist")
+    stored = [r for r in records.read_all(results_home()) if r["parameters"].get("dataset") == "breastmnist"]
+    assert len(table) == len(stored) > 0
+    assert sorted(table["test"]) == sorted(r["metrics"]["clean"]["accuracy"] for r in stored)
+
+
+def test_what_is_recorded_is_not_run_again(capsys):
+    recording.record_transfer(["breastmnist"], ["mobilenetv2"], ["all"], ["unit"], [0])
+    assert capsys.readouterr().out == ""
+
+
+def test_synthetic_images_are_never_recorded(monkeypatch, tmp_path):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
+    monkeypatch.setenv("MEDTK_OFFLINE", "1")
+    monkeypatch.delenv("MEDTK_DATA", raising=False)
+    with pytest.raises(errors.DataUnavailable, match="synthetic"):
+        recording.record_transfer(["breastmnist"], ["mobilenetv2"], ["all"], ["unit"], [0])
+    assert not list(tmp_path.iterdir())
