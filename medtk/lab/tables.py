@@ -81,6 +81,7 @@ def choices(paper: str, experiment: str, dataset: str) -> pd.DataFrame:
         p, metrics = record["parameters"], record["metrics"]
         if (record["paper"], record["experiment"], p.get("dataset")) == (paper, experiment, dataset):
             settings = [p["network"], p["trainable"], p["scaling"], record["weights"]["source"], record["seed"]]
-            scores = [p["train_accuracy"], metrics["clean"]["accuracy"], metrics["clean"]["balanced_accuracy"]]
+            clean = metrics["clean"]
+            scores = [record["while_training"]["accuracy"], clean["accuracy"], clean["balanced_accuracy"]]
             lines.append([*settings, *scores, metrics.get("reestimated", {}).get("accuracy", float("nan"))])
     return pd.DataFrame(lines, columns=columns).sort_values(columns[:5])

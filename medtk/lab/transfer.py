@@ -129,7 +129,6 @@ def baseline(
         "epsilons": list(epsilons),
         "n_train": len(dataset.train),
         "n_test": len(dataset.test),
-        "train_accuracy": fit.history[-1]["accuracy"],
     }
     name = f"{dataset.name}-{spec.network}-{spec.trainable}-{spec.scaling}-s{spec.seed}"
     record = run.record(
@@ -143,6 +142,7 @@ def baseline(
         parameters=parameters,
         predictions=predictions,
         seconds=fit.seconds,
+        while_training={name: fit.history[-1][name] for name in ("accuracy", "loss")},
     )
     return fit, record
 

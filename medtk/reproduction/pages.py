@@ -19,7 +19,8 @@ CLAIM_WORDS = {
 RULE = """A number is **reproduced** when the printed value lies inside our 95 % interval: where there are
 three or more runs, where one more would fall; else Wilson's interval for the test images. **Direction holds**
 when both numbers lie on the same side of a reference: the share of the commonest class for clean images, the
-value on clean images for attacked ones. Runs on synthetic images and quick runs never count."""
+value on clean images for attacked ones. Where three seeds differ so much that the interval is wider than 40
+points, nothing can be told. Runs on synthetic images and quick runs never count."""
 
 
 def scoreboard_page(report: dict) -> str:

@@ -42,6 +42,7 @@ def write(
     seconds: float,
     deviations: list[str],
     peak_memory_mb: float | None = None,
+    while_training: dict | None = None,
 ) -> dict:
     """Write one record whole or not at all, and return it.
 
@@ -75,6 +76,9 @@ def write(
         Differences from the paper's settings, one sentence each.
     peak_memory_mb : float, optional
         Measured here if left out.
+    while_training : dict, optional
+        What the training loop reported last (accuracy, loss). Not computed from the predictions, so `verify`
+        cannot check it, and no cell may rest on it.
 
     Raises
     ------
@@ -106,6 +110,7 @@ def write(
         "backend": provenance.backend(),
         "seconds": round(float(seconds), 3),
         "peak_memory_mb": provenance.peak_memory_mb() if peak_memory_mb is None else float(peak_memory_mb),
+        "while_training": while_training or {},
         "metrics": _metrics(stored),
         "predictions": {"file": f"{name}.{digest[:12]}.npz", "sha256": digest},
         "deviations": list(deviations),

@@ -8,7 +8,7 @@ SCHEMA = 1
 KEYS = (
     *("schema", "id", "experiment", "paper", "cells", "parameters", "seed", "profile", "data", "weights"),
     *("versions", "commit", "hardware", "backend", "seconds", "peak_memory_mb"),
-    *("metrics", "predictions", "deviations"),
+    *("while_training", "metrics", "predictions", "deviations"),
 )
 DATA_SOURCES = ("official", "mirror", "substitute", "synthetic")
 WEIGHT_SOURCES = ("imagenet", "mirror", "random")

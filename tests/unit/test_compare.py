@@ -69,6 +69,20 @@ def test_direction_and_difference(tmp_path):
     assert judged(tmp_path)["verdict"] == "differs"
 
 
+def test_an_interval_that_holds_everything_confirms_nothing(tmp_path):
+    for seed, right in enumerate((42, 114, 114)):
+        ledger.write(tmp_path, right, name=f"seed{seed}", seed=seed)
+    entry = judged(tmp_path)
+    assert entry["high"] - entry["low"] > 0.9
+    assert entry["verdict"] == "not_testable" and "differ too much" in entry["reason"]
+
+
+def test_what_the_training_loop_said_does_not_part_the_seeds(tmp_path):
+    for seed in range(3):
+        ledger.write(tmp_path, 131, name=f"seed{seed}", seed=seed, while_training={"accuracy": 0.8 + seed / 100})
+    assert judged(tmp_path)["runs"] == 3
+
+
 def test_three_seeds_give_the_interval_of_the_next_run(tmp_path):
     for seed, right in enumerate((118, 124, 130)):
         ledger.write(tmp_path, right, name=f"seed{seed}", seed=seed)

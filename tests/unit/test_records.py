@@ -15,7 +15,7 @@ def test_a_record_says_everything(tmp_path):
     assert stored == record
     keys = (
         "schema id experiment paper cells parameters seed profile data weights versions commit hardware "
-        "backend seconds peak_memory_mb metrics predictions deviations"
+        "backend seconds peak_memory_mb while_training metrics predictions deviations"
     )
     assert list(record) == keys.split()
     assert record["id"] == "robust_transfer/11_transfer_learning/run"
