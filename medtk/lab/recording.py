@@ -36,14 +36,14 @@ def record_transfer(
     for dataset_name, choice, scaling, seed, network in itertools.product(
         datasets, trainable, scalings, seeds, networks
     ):
-        name = f"{dataset_name}-{network}-{choice}-{scaling}-s{seed}"
+        spec = training.Spec(network, trainable=choice, scaling=scaling, seed=seed)
+        name = transfer.record_name(dataset_name, spec)
         if (results_home() / "robust_transfer" / "transfer" / f"{name}.json").is_file():
             continue
         run = session.start("12", seed=seed, profile="paper")
         dataset = run.load(dataset_name)
         if dataset.is_synthetic:
             raise DataUnavailable(f"{dataset_name} is not here, and synthetic images are never recorded.")
-        spec = training.Spec(network, trainable=choice, scaling=scaling, seed=seed)
         _, record = transfer.baseline(run, dataset, spec, answers=(choice, scaling) == ("all", "unit"))
         print(
             name, {key: round(value["accuracy"], 4) for key, value in record["metrics"].items()}, flush=True

@@ -7,7 +7,6 @@ import numpy as np
 
 from medtk import attacks, training
 from medtk.data import Dataset, Split
-from medtk.evaluation import metrics
 from medtk.lab.session import Run
 
 EPSILONS = (0.001, 0.002, 0.003, 0.004, 0.005)
@@ -80,6 +79,11 @@ def statistics_refreshed(model: keras.Model, images: np.ndarray, batch_size: int
         layer.momentum = momentum
 
 
+def record_name(dataset: str, spec: training.Spec) -> str:
+    """File name of the record of a baseline run."""
+    return f"{dataset}-{spec.network}-{spec.trainable}-{spec.scaling}-s{spec.seed}"
+
+
 def baseline(
     run: Run,
     dataset: Dataset,
@@ -130,14 +134,13 @@ def baseline(
         "n_train": len(dataset.train),
         "n_test": len(dataset.test),
     }
-    name = f"{dataset.name}-{spec.network}-{spec.trainable}-{spec.scaling}-s{spec.seed}"
     record = run.record(
         dataset,
         spec.network,
         weights=spec.weights,
         experiment="transfer",
         paper="robust_transfer",
-        name=name,
+        name=record_name(dataset.name, spec),
         cells=cells(dataset, spec.network, epsilons) if answers else [],
         parameters=parameters,
         predictions=predictions,
@@ -145,8 +148,3 @@ def baseline(
         while_training={name: fit.history[-1][name] for name in ("accuracy", "loss")},
     )
     return fit, record
-
-
-def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Share of right answers, a fraction."""
-    return metrics.classification(labels, probabilities)["accuracy"]
