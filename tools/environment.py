@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# medmnist would bring torch, which nothing here needs: postBuild installs it alone.
-LEFT_OUT = {"medmnist", "torch", "torchvision"}
+# medmnist would bring torch, which nothing here needs, and dp-accounting an old attrs: postBuild installs both alone.
+LEFT_OUT = {"medmnist", "dp-accounting", "torch", "torchvision"}
 HEAD = """\
 # Written by `make lock` from requirements.lock; change pyproject.toml instead.
 # After `conda env create -f environment.yml` run `sh postBuild` inside the environment (Binder does).
