@@ -8,6 +8,7 @@ from typing import Annotated
 
 import click
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -199,11 +200,14 @@ def report(
 
     if forensics:
         return _report_forensics(as_json)
-    found = compare.report(records.read_all(settings.results_home()))
+    home = settings.results_home()
+    found = compare.report(records.read_all(home), home)
     if as_json:
         return print_json(found)
     columns = ["cells", "recorded", "reproduced", "direction", "differs", "not_testable", "unrecorded"]
-    table = Table("paper", *(column.replace("_", " ") for column in columns), title="Printed numbers")
+    # Headings in two lines, so that an 80-column terminal shows them whole.
+    headings = ["cells", "re-\ncorded", "repro-\nduced", "direc-\ntion", "differs", "not\ntestable", "un-\nrecorded"]
+    table = Table("paper", *headings, title="Printed numbers", box=box.SIMPLE, padding=(0, 1, 0, 0))
     for paper, counts in found["papers"].items():
         table.add_row(paper, *(str(counts[column]) for column in columns))
     claims = Table("paper", "claim", "verdict", "reason", title="Claims")

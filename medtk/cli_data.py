@@ -36,10 +36,10 @@ def data_list(as_json: Json = False) -> None:
 
 @data_app.command("fetch")
 def data_fetch(names: Names = None) -> None:
-    """Download official files and check them."""
+    """Download official files and check them; without names, all that have a download."""
     from medtk import data
 
-    for name in names or data.names():
+    for name in names or [name for name in data.names() if data.CATALOG[name].download]:
         print(f"{name}: {data.fetch(name)}")
 
 

@@ -80,8 +80,14 @@ def statistics_refreshed(model: keras.Model, images: np.ndarray, batch_size: int
 
 
 def record_name(dataset: str, spec: training.Spec) -> str:
-    """File name of the record of a baseline run."""
-    return f"{dataset}-{spec.network}-{spec.trainable}-{spec.scaling}-s{spec.seed}"
+    """File name of the record of a baseline run; settings that are not the usual ones are named in it."""
+    usual = training.Spec(spec.network)
+    unusual = [
+        f"-{name.replace('_', '-')}{getattr(spec, name):g}"
+        for name in ("epochs", "batch_size", "learning_rate")
+        if getattr(spec, name) != getattr(usual, name)
+    ]
+    return f"{dataset}-{spec.network}-{spec.trainable}-{spec.scaling}{''.join(unusual)}-s{spec.seed}"
 
 
 def baseline(

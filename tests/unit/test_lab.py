@@ -1,3 +1,4 @@
+import dataclasses
 from types import SimpleNamespace
 
 import keras
@@ -7,7 +8,7 @@ import pytest
 import small_networks
 from keras import layers
 
-from medtk import attacks, data, lab, models
+from medtk import attacks, data, lab, models, training
 from medtk.evaluation import intervals
 from medtk.lab import check, plots, transfer
 from medtk.reproduction import papers, records
@@ -223,3 +224,13 @@ def test_load_says_synthetic_and_takes_a_part(homes, capsys):
     run.finish()
     said = capsys.readouterr().out
     assert "SYNTHETIC DATA" in said and "breastmnist: synthetic" in said
+
+
+def test_a_record_of_unusual_settings_has_its_own_name():
+    usual = training.Spec("mobilenetv2", seed=1)
+    assert transfer.record_name("breastmnist", usual) == "breastmnist-mobilenetv2-all-unit-s1"
+    unusual = dataclasses.replace(usual, epochs=3, learning_rate=1e-4)
+    assert (
+        transfer.record_name("breastmnist", unusual)
+        == "breastmnist-mobilenetv2-all-unit-epochs3-learning-rate0.0001-s1"
+    )
