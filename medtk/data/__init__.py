@@ -8,6 +8,7 @@ from medtk.data.catalog import CATALOG, Card, names
 from medtk.data.dataset import Dataset, Split, subset
 from medtk.data.loading import load
 from medtk.data.preprocessing import resize
+from medtk.data.regroup import regroup, seen_in_training
 from medtk.data.sources import Status, fetch, find, verify
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     "load",
     "names",
     "partition",
+    "regroup",
     "resize",
+    "seen_in_training",
     "subset",
     "verify",
 ]

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,26 @@ def test_subset_smaller_than_the_number_of_classes():
 def test_subset_refuses_empty_splits(sizes):
     with pytest.raises(BadParameter, match="at least one"):
         data.subset(make(), *sizes)
+
+
+def test_regroup_keeps_every_group_on_one_side_and_loses_nothing():
+    whole = make(200, 40, 60)
+    shared = data.Split(whole.test.images, whole.test.labels, np.array([f"train-{i}" for i in range(60)]))
+    leaking = dataclasses.replace(whole, test=shared)
+    assert data.seen_in_training(leaking).all() and not data.seen_in_training(whole).any()
+    honest = data.regroup(leaking)
+    splits = (honest.train, honest.val, honest.test)
+    groups = [set(split.groups) for split in splits]
+    assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+    assert sum(len(split) for split in splits) == 300
+    assert abs(len(honest.test) - 60) <= 6 and abs(len(honest.val) - 40) <= 6
+    assert not data.seen_in_training(honest).any()
+    np.testing.assert_array_equal(honest.test.images, data.regroup(leaking).test.images)
+    assert not np.array_equal(honest.test.groups, data.regroup(leaking, seed=1).test.groups)
+
+
+def test_regroup_needs_groups():
+    whole = make()
+    bare = dataclasses.replace(whole, val=data.Split(whole.val.images, whole.val.labels))
+    with pytest.raises(BadParameter, match="belong together"):
+        data.regroup(bare)
