@@ -31,7 +31,7 @@ def regroup(dataset: Dataset, seed: int = 0) -> Dataset:
     """
     splits = (dataset.train, dataset.val, dataset.test)
     if any(split.groups is None for split in splits):
-        raise BadParameter(f"{dataset.name} does not tell which images belong together, so it cannot be split by group.")
+        raise BadParameter(f"{dataset.name} does not tell which images belong together; it cannot be split by group.")
     images, labels, groups = (
         np.concatenate([getattr(split, field) for split in splits]) for field in ("images", "labels", "groups")
     )
