@@ -8,6 +8,7 @@ import numpy as np
 from medtk import attacks, training
 from medtk.data import Dataset, Split
 from medtk.lab.session import Run
+from medtk.training import statistics_refreshed
 
 EPSILONS = (0.001, 0.002, 0.003, 0.004, 0.005)
 TITLES = {"densenet121": "DenseNet121", "mobilenetv2": "MobileNetV2", "resnet50": "ResNet50"}
@@ -58,25 +59,6 @@ def cells(dataset: Dataset, network: str, epsilons: Sequence[float] = EPSILONS) 
             column = f"ε = {epsilon:g}" if epsilon else "Clean"
             answered.append({"table": table, "row": row, "column": column, "predictions": condition(epsilon)})
     return answered
-
-
-def statistics_refreshed(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> None:
-    """Replace the moving statistics of every batch normalisation by those of `images`; no weight is trained.
-
-    Five epochs on a small set are few updates of a moving average. This passes the images through the network in
-    training mode and keeps the average of the batches' statistics.
-    """
-    layers = [inner for layer in model.layers for inner in getattr(layer, "layers", [layer])]
-    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
-    momenta = [layer.momentum for layer in norms]
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        for layer in norms:
-            # The moving average becomes the mean over batches, each counted by its images.
-            layer.momentum = start / (start + len(batch))
-        model(batch, training=True)
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
 
 
 def record_name(dataset: str, spec: training.Spec) -> str:

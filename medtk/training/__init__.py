@@ -1,5 +1,26 @@
 """Training that remembers: cached by everything that changes the result, resumed after a kill."""
 
-from medtk.training.fitting import Fit, Spec, fit_or_load
+from medtk.training.fitting import Fit, Spec, fit_or_load, key
+from medtk.training.loop import (
+    be_deterministic,
+    digest_of,
+    digest_of_arrays,
+    epoch_order,
+    fit_one_epoch,
+    train_or_load,
+)
+from medtk.training.statistics import statistics_refreshed
 
-__all__ = ["Fit", "Spec", "fit_or_load"]
+__all__ = [
+    "Fit",
+    "Spec",
+    "be_deterministic",
+    "digest_of",
+    "digest_of_arrays",
+    "epoch_order",
+    "fit_one_epoch",
+    "fit_or_load",
+    "key",
+    "statistics_refreshed",
+    "train_or_load",
+]

@@ -31,9 +31,7 @@ def save(path: Path, model: keras.Model, history: list[dict]) -> None:
         If the file cannot be written (a full disk, say); the old file, if any, stays.
     """
     arrays = {f"weight_{i:04d}": np.asarray(w) for i, w in enumerate(model.get_weights())}
-    arrays |= {
-        f"optimizer_{i:04d}": keras.ops.convert_to_numpy(v) for i, v in enumerate(model.optimizer.variables)
-    }
+    arrays |= {f"optimizer_{i:04d}": keras.ops.convert_to_numpy(v) for i, v in enumerate(model.optimizer.variables)}
     buffer = io.BytesIO()
     np.savez(buffer, history=np.array(json.dumps(history)), **arrays)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")

@@ -1,22 +1,17 @@
 """Supervised training of one network on one data set."""
 
 import dataclasses
-import hashlib
-import json
-import time
 from dataclasses import dataclass
 
 import keras
-import numpy as np
-from tqdm import tqdm
 
 from medtk import models
-from medtk.data import Dataset, Split
+from medtk.data import Dataset
 from medtk.errors import BadParameter
-from medtk.settings import cache_home
-from medtk.training import checkpoints
+from medtk.training import loop
+from medtk.training.loop import Fit
 
-# Part of every cache key: raise it when a change to this file or to medtk.models changes what training gives.
+# Part of every cache key: raise it when a change to this room or to medtk.models changes what training gives.
 RECIPE = 1
 
 
@@ -55,28 +50,6 @@ class Spec:
             )
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A trained network.
-
-    Attributes
-    ----------
-    model : keras.Model
-        Images to probabilities.
-    history : list of dict
-        For each epoch: loss and accuracy while training, and seconds.
-    seconds : float
-        Spent in training, over all sessions that it took.
-    from_cache : bool
-        Whether nothing was trained now.
-    """
-
-    model: keras.Model
-    history: list[dict]
-    seconds: float
-    from_cache: bool
-
-
 def fit_or_load(spec: Spec, dataset: Dataset, *, progress: bool = True) -> Fit:
     """Train a network, or load it if the same training was done before.
 
@@ -96,7 +69,7 @@ def fit_or_load(spec: Spec, dataset: Dataset, *, progress: bool = True) -> Fit:
     -------
     Fit
     """
-    _be_deterministic()
+    loop.be_deterministic()
     model = models.build(
         spec.network,
         dataset.n_classes,
@@ -109,19 +82,18 @@ def fit_or_load(spec: Spec, dataset: Dataset, *, progress: bool = True) -> Fit:
     model.compile(
         keras.optimizers.Adam(spec.learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
-    model.optimizer.build(model.trainable_variables)
-    path = cache_home() / "models" / f"{key(spec, dataset)}.npz"
-    history = checkpoints.restore(path, model)
-    done = len(history)
-    steps = -(-len(dataset.train) // spec.batch_size)
-    total, initial = spec.epochs * steps, done * steps
-    with tqdm(
-        total=total, initial=initial, unit="step", desc=spec.network, disable=not progress, mininterval=2
-    ) as bar:
-        for epoch in range(done, spec.epochs):
-            history = [*history, _train_one_epoch(model, dataset.train, spec, epoch, bar)]
-            checkpoints.save(path, model, history)
-    return Fit(model, history, sum(entry["seconds"] for entry in history), done == spec.epochs)
+    images, labels = dataset.train.images, dataset.train.labels
+    return loop.train_or_load(
+        model,
+        key(spec, dataset),
+        lambda epoch, bar: loop.fit_one_epoch(
+            model, images, labels, batch_size=spec.batch_size, seed=spec.seed, epoch=epoch, bar=bar
+        ),
+        epochs=spec.epochs,
+        steps_per_epoch=-(-len(dataset.train) // spec.batch_size),
+        title=spec.network,
+        progress=progress,
+    )
 
 
 def key(spec: Spec, dataset: Dataset) -> str:
@@ -131,38 +103,8 @@ def key(spec: Spec, dataset: Dataset) -> str:
         "recipe": RECIPE,
         "spec": dataclasses.asdict(spec),
         "weights": [weights.source, weights.path.stat().st_size if weights.path and weights.path.is_file() else 0],
-        "data": _digest(dataset.train),
+        "data": loop.digest_of_arrays(dataset.train.images, dataset.train.labels),
         "classes": dataset.n_classes,
         "keras": [keras.__version__, keras.backend.backend()],
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _train_one_epoch(model: keras.Model, train: Split, spec: Spec, epoch: int, bar: tqdm) -> dict:
-    # The order depends on seed and epoch alone, not on what ran before: a resumed run sees the same batches.
-    order = np.random.default_rng((spec.seed, epoch)).permutation(len(train))
-    start = time.perf_counter()
-    fitted = model.fit(
-        train.images[order],
-        train.labels[order],
-        batch_size=spec.batch_size,
-        shuffle=False,
-        verbose=0,
-        callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update())],
-    )
-    entry = {name: float(values[-1]) for name, values in fitted.history.items()}
-    bar.set_postfix(epoch=f"{epoch + 1}/{spec.epochs}", loss=f"{entry['loss']:.3f}")
-    return entry | {"seconds": time.perf_counter() - start}
-
-
-def _digest(split: Split) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(split.images))
-    digest.update(np.ascontiguousarray(split.labels))
-    return digest.hexdigest()
-
-
-def _be_deterministic() -> None:
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
+    return loop.digest_of(parts)

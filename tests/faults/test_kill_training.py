@@ -15,7 +15,7 @@ SCRIPT = textwrap.dedent("""
     import medtk
     import small_networks
     from medtk import training
-    from medtk.training import fitting
+    from medtk.training import fitting, loop
 
     fitting.models.build = small_networks.built_for_fit
     when, count = sys.argv[1], int(sys.argv[2])
@@ -30,7 +30,7 @@ SCRIPT = textwrap.dedent("""
         return counted
 
     if when == "training":
-        fitting.tqdm.update = countdown(fitting.tqdm.update)
+        loop.tqdm.update = countdown(loop.tqdm.update)
     elif when == "writing":
         os.fsync = countdown(os.fsync)
 

@@ -10,10 +10,10 @@ import pytest
 import small_networks
 
 from medtk import training
-from medtk.data import Split
+from medtk.data import CATALOG, Dataset, Split
 from medtk.errors import BadParameter, MedtkError
 from medtk.settings import cache_home
-from medtk.training import checkpoints, fitting
+from medtk.training import checkpoints, fitting, loop
 
 SPEC = training.Spec("mobilenetv2", weights="random", epochs=3, batch_size=8)
 
@@ -71,7 +71,7 @@ def test_learns_and_keeps_its_history(dataset):
 
 
 def test_second_call_comes_from_the_cache(dataset, whole, entry, monkeypatch):
-    monkeypatch.setattr(fitting, "_train_one_epoch", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(loop, "fit_one_epoch", lambda *_, **__: pytest.fail("trained again"))
     again = fit(dataset)
     assert again.from_cache and not whole[0].from_cache
     assert again.history == whole[0].history and again.seconds == whole[0].seconds
@@ -94,16 +94,16 @@ def test_other_seed_other_weights(dataset, whole):
 
 
 def test_goes_on_after_an_interruption_as_if_there_were_none(dataset, whole, monkeypatch):
-    train, epochs = fitting._train_one_epoch, []
+    train, epochs = loop.fit_one_epoch, []
 
-    def interrupted(model, split, spec, epoch, bar):
+    def interrupted(*given, epoch, **named):
         epochs.append(epoch)
-        entry = train(model, split, spec, epoch, bar)
+        entry = train(*given, epoch=epoch, **named)
         if epochs == [0, 1]:
             raise KeyboardInterrupt
         return entry
 
-    monkeypatch.setattr(fitting, "_train_one_epoch", interrupted)
+    monkeypatch.setattr(loop, "fit_one_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(dataset)
     resumed = fit(dataset)
@@ -214,6 +214,35 @@ def test_key_changes_with_the_training_data_alone(dataset, monkeypatch):
     assert fitting.key(SPEC, dataclasses.replace(dataset, name="x", test=dataset.train, note="y")) == same
     monkeypatch.setattr(fitting, "RECIPE", fitting.RECIPE + 1)
     assert fitting.key(SPEC, dataset) != same
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"network": "mobilenetv2"}, "4f5d0f3f46626fd37ebcd259d89ecaae"),
+        (
+            {
+                "network": "densenet121",
+                "trainable": "head",
+                "scaling": "network",
+                "epochs": 3,
+                "batch_size": 8,
+                "learning_rate": 0.01,
+                "seed": 4,
+            },
+            "de1e6d63950e3768e57d222b5505c3b3",
+        ),
+    ],
+)
+def test_key_is_the_one_that_recorded_trainings_have(settings, name, monkeypatch):
+    """If this fails, every training that anybody has in a cache is done again: raise RECIPE, or mend the key."""
+    monkeypatch.setattr(keras, "__version__", "3.15.1")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    images = (np.arange(4 * 8 * 8 * 3, dtype=np.float32) / 1000).reshape(4, 8, 8, 3)
+    split = Split(images, np.array([0, 1, 2, 0]))
+    card = CATALOG["breastmnist"]
+    fixed = Dataset("small", split, split, split, ("a", "b", "c"), card, "synthetic", "0" * 64)
+    assert fitting.key(training.Spec(weights="random", **settings), fixed) == name
 
 
 @pytest.mark.parametrize(
