@@ -36,8 +36,14 @@ lint: $(READY) ## check code, spelling and notebooks
 	$(BIN)/medtk lint
 
 record: $(READY) ## fill the ledger at the papers' settings (hours; goes on where it stopped)
-	$(BIN)/python -m medtk.lab.recording breastmnist pneumoniamnist dermamnist
-	$(BIN)/python -m medtk.lab.recording breastmnist pneumoniamnist --trainable frozen_bn head
+	$(BIN)/python -m medtk.lab.recording transfer breastmnist --seeds 0 1 2 3 4
+	$(BIN)/python -m medtk.lab.recording transfer pneumoniamnist dermamnist octmnist
+	$(BIN)/python -m medtk.lab.recording transfer breastmnist pneumoniamnist --trainable frozen_bn head
+	$(BIN)/python -m medtk.lab.recording adversarial breastmnist --seeds 0 1 2 3 4
+	$(BIN)/python -m medtk.lab.recording adversarial pneumoniamnist dermamnist octmnist
+	$(BIN)/python -m medtk.lab.recording adversarial breastmnist pneumoniamnist --methods fgsm pgd trades
+	$(BIN)/python -m medtk.lab.recording distillation breastmnist pneumoniamnist dermamnist octmnist
+	$(BIN)/python -m medtk.lab.recording distillation dermamnist --networks densenet121 --temperatures 4 20 100
 
 bench: $(READY) ## compare speeds with peer libraries
 	$(BIN)/python benchmarks/fgsm.py

@@ -1,66 +1,115 @@
 """Fill the ledger: run a study's experiments at the paper's settings, skipping what is recorded already.
 
-``python -m medtk.lab.recording breastmnist pneumoniamnist --seeds 0 1 2`` is what ``make record`` calls.
+``python -m medtk.lab.recording transfer breastmnist pneumoniamnist --seeds 0 1 2`` is what ``make record`` calls.
 """
 
 import argparse
 import itertools
 import sys
+from collections.abc import Callable, Iterator
 
 from medtk import models, training
+from medtk.data import Dataset
+from medtk.defenses import adversarial, distillation
 from medtk.errors import DataUnavailable, MedtkError
-from medtk.lab import session, transfer
+from medtk.lab import defended, session, transfer
 from medtk.settings import results_home
 
+# A recording yet to be made: experiment, name of its record, number of its notebook, seed, and how to make it.
+Planned = tuple[str, str, str, int, Callable[[session.Run, Dataset], tuple[training.Fit, dict]]]
 
-def record_transfer(
-    datasets: list[str], networks: list[str], trainable: list[str], scalings: list[str], seeds: list[int]
-) -> None:
-    """Record paper 1's baselines, seed by seed, so that a run cut short still has whole rows.
+
+def baselines(dataset: str, chosen: argparse.Namespace) -> Iterator[Planned]:
+    """Tables I and II, and the other choices of the ambiguity register, which answer no cell."""
+    for choice, scaling, seed, network in itertools.product(
+        chosen.trainable, chosen.scalings, chosen.seeds, chosen.networks
+    ):
+        spec = training.Spec(network, trainable=choice, scaling=scaling, seed=seed)
+        answers = (choice, scaling) == ("all", "unit")
+
+        def make(run, data, spec=spec, answers=answers):
+            return transfer.baseline(run, data, spec, answers=answers)
+
+        yield "transfer", transfer.record_name(dataset, spec), "12", seed, make
+
+
+def adversarial_trainings(dataset: str, chosen: argparse.Namespace) -> Iterator[Planned]:
+    """Rows AT of Table III, and the other ways to train adversarially, which answer no cell."""
+    for method, share, seed, network in itertools.product(
+        chosen.methods, chosen.clean_shares, chosen.seeds, chosen.networks
+    ):
+        spec = adversarial.Spec(training.Spec(network, seed=seed), method, clean_share=share, seed=seed)
+        answers = (method, share) == ("printed", 0.0)
+
+        def make(run, data, spec=spec, answers=answers):
+            return defended.adversarially_trained(run, data, spec, answers=answers)
+
+        yield "adversarial", defended.adversarial_name(dataset, spec), "13", seed, make
+
+
+def distillations(dataset: str, chosen: argparse.Namespace) -> Iterator[Planned]:
+    """Rows KD of Table III, and the students of other teachers, sizes and temperatures, which answer no cell."""
+    for student, temperature, statistics, seed, network in itertools.product(
+        chosen.students, chosen.temperatures, chosen.statistics, chosen.seeds, chosen.networks
+    ):
+        teacher = training.Spec(network, seed=seed)
+        spec = distillation.Spec(teacher, student, temperature=temperature, teacher_statistics=statistics, seed=seed)
+        answers = spec == distillation.Spec(teacher, seed=seed)
+
+        def make(run, data, spec=spec, answers=answers):
+            return defended.distilled(run, data, spec, answers=answers)
+
+        yield "distillation", defended.distilled_name(dataset, spec), "14", seed, make
+
+
+EXPERIMENTS = {"transfer": baselines, "adversarial": adversarial_trainings, "distillation": distillations}
+
+
+def record(planned: Iterator[Planned], dataset: str) -> None:
+    """Make every recording that is not in the ledger yet.
 
     Parameters
     ----------
-    datasets, networks : list of str
-        Names.
-    trainable : list of str
-        Choices of what trains; ``all`` answers the paper's cells, the others fill the ambiguity register.
-    scalings : list of str
-        Ranges of pixel values; ``unit`` answers the paper's cells.
-    seeds : list of int
+    planned : iterator
+        From one of `EXPERIMENTS`.
+    dataset : str
+        Name of the data set.
 
     Raises
     ------
     DataUnavailable
         If only synthetic images could be had.
     """
-    for dataset_name, choice, scaling, seed, network in itertools.product(
-        datasets, trainable, scalings, seeds, networks
-    ):
-        spec = training.Spec(network, trainable=choice, scaling=scaling, seed=seed)
-        name = transfer.record_name(dataset_name, spec)
-        if (results_home() / "robust_transfer" / "transfer" / f"{name}.json").is_file():
+    for experiment, name, notebook, seed, make in planned:
+        if (results_home() / "robust_transfer" / experiment / f"{name}.json").is_file():
             continue
-        run = session.start("12", seed=seed, profile="paper")
-        dataset = run.load(dataset_name)
-        if dataset.is_synthetic:
-            raise DataUnavailable(f"{dataset_name} is not here, and synthetic images are never recorded.")
-        _, record = transfer.baseline(run, dataset, spec, answers=(choice, scaling) == ("all", "unit"))
-        print(
-            name, {key: round(value["accuracy"], 4) for key, value in record["metrics"].items()}, flush=True
-        )
+        run = session.start(notebook, seed=seed, profile="paper")
+        data = run.load(dataset)
+        if data.is_synthetic:
+            raise DataUnavailable(f"{dataset} is not here, and synthetic images are never recorded.")
+        _, made = make(run, data)
+        accuracies = {key: round(value["accuracy"], 4) for key, value in made["metrics"].items()}
+        print(name, accuracies, flush=True)
 
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=record_transfer.__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Record one experiment of paper 1 on some data sets.")
+    parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("datasets", nargs="+")
     parser.add_argument("--networks", nargs="+", default=list(models.NETWORKS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--trainable", nargs="+", default=["all"])
     parser.add_argument("--scalings", nargs="+", default=["unit"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--methods", nargs="+", default=["printed"])
+    parser.add_argument("--clean-shares", nargs="+", type=float, default=[0.0])
+    parser.add_argument("--students", nargs="+", default=["small"])
+    parser.add_argument("--temperatures", nargs="+", type=float, default=[1.0])
+    parser.add_argument("--statistics", nargs="+", default=["moving"])
     chosen = parser.parse_args()
     try:
-        record_transfer(chosen.datasets, chosen.networks, chosen.trainable, chosen.scalings, chosen.seeds)
+        for dataset in chosen.datasets:
+            record(EXPERIMENTS[chosen.experiment](dataset, chosen), dataset)
     except MedtkError as error:
         sys.exit(str(error))
 

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from medtk.reproduction import compare, papers, records
+from medtk.reproduction.quantities import METRICS, shown
 from medtk.settings import results_home
 
 VERDICTS = {
@@ -36,28 +37,32 @@ def beside_paper(paper: str, table: str, *, rows: str = "", this_run: dict | Non
     """
     mine = {}
     for cell in (this_run or {}).get("cells", []):
-        mine[cell["table"], cell["row"], cell["column"]] = this_run["metrics"][cell["predictions"]][
-            "accuracy"
-        ]
+        value = this_run["metrics"][cell["predictions"]][cell.get("metric", "accuracy")]
+        mine[cell["table"], cell["row"], cell["column"]] = value
     lines = []
     for cell in ledger(paper)[0]:
         if cell["table"] != table or not cell["row"].startswith(rows):
             continue
         now = mine.get((table, cell["row"], cell["column"]))
-        recorded = (
-            "" if cell["ours"] is None else f"{cell['ours']:.1%} [{cell['low']:.1%}, {cell['high']:.1%}]"
-        )
+        recorded = "" if cell["ours"] is None else _brief(cell["ours"], cell["metric"])
+        if cell["low"] is not None:
+            recorded += f" [{_brief(cell['low'], cell['metric'])}, {_brief(cell['high'], cell['metric'])}]"
         lines.append(
             {
                 "row": cell["row"],
                 "column": cell["column"],
-                "paper": "" if cell["printed"] is None else f"{cell['printed']:.2%}",
+                "paper": "" if cell["printed"] is None else _brief(cell["printed"], cell["metric"], 2),
                 "recorded": recorded,
-                "this run": "" if now is None else f"{now:.1%}",
+                "this run": "" if now is None else _brief(now, cell["metric"]),
                 "verdict": VERDICTS[cell["verdict"]],
             }
         )
     return pd.DataFrame(lines)
+
+
+def _brief(value: float, metric: str, decimals: int = 1) -> str:
+    """A share with few decimals, anything else as the book's tables write it."""
+    return f"{value:.{decimals}%}" if METRICS[metric].kind == "share" else shown(value, metric)
 
 
 def claims(paper: str, ids: list[str]) -> pd.DataFrame:

@@ -63,13 +63,22 @@ def cells(dataset: Dataset, network: str, epsilons: Sequence[float] = EPSILONS) 
 
 def record_name(dataset: str, spec: training.Spec) -> str:
     """File name of the record of a baseline run; settings that are not the usual ones are named in it."""
-    usual = training.Spec(spec.network)
-    unusual = [
-        f"-{name.replace('_', '-')}{getattr(spec, name):g}"
-        for name in ("epochs", "batch_size", "learning_rate")
-        if getattr(spec, name) != getattr(usual, name)
-    ]
-    return f"{dataset}-{spec.network}-{spec.trainable}-{spec.scaling}{''.join(unusual)}-s{spec.seed}"
+    changed = unusual(spec, training.Spec(spec.network), ("epochs", "batch_size", "learning_rate"))
+    return f"{dataset}-{spec.network}-{spec.trainable}-{spec.scaling}{changed}-s{spec.seed}"
+
+
+def unusual(spec, usual, fields: Sequence[str]) -> str:
+    """Part of a file name: the fields in which a specification differs from the usual one, with their values."""
+    changed = [(name, getattr(spec, name)) for name in fields if getattr(spec, name) != getattr(usual, name)]
+    return "".join(f"-{name.replace('_', '-')}{value:g}" for name, value in changed)
+
+
+def parameters(dataset: Dataset, spec: training.Spec, epsilons: Sequence[float]) -> dict:
+    """Settings of a baseline run, for its record."""
+    fields = ("network", "trainable", "scaling", "epochs", "batch_size", "learning_rate", "weights")
+    settings = {name: getattr(spec, name) for name in fields}
+    sizes = {"n_train": len(dataset.train), "n_test": len(dataset.test)}
+    return {"dataset": dataset.name, **settings, "epsilons": list(epsilons), **sizes}
 
 
 def baseline(
@@ -109,19 +118,6 @@ def baseline(
         statistics_refreshed(fit.model, dataset.train.images)
         again = under_attack(fit.model, dataset.test, epsilons)
         predictions |= {reestimated(name): answers for name, answers in again.items()}
-    parameters = {
-        "dataset": dataset.name,
-        "network": spec.network,
-        "trainable": spec.trainable,
-        "scaling": spec.scaling,
-        "epochs": spec.epochs,
-        "batch_size": spec.batch_size,
-        "learning_rate": spec.learning_rate,
-        "weights": spec.weights,
-        "epsilons": list(epsilons),
-        "n_train": len(dataset.train),
-        "n_test": len(dataset.test),
-    }
     record = run.record(
         dataset,
         spec.network,
@@ -130,7 +126,7 @@ def baseline(
         paper="robust_transfer",
         name=record_name(dataset.name, spec),
         cells=cells(dataset, spec.network, epsilons) if answers else [],
-        parameters=parameters,
+        parameters=parameters(dataset, spec, epsilons),
         predictions=predictions,
         seconds=fit.seconds,
         while_training={name: fit.history[-1][name] for name in ("accuracy", "loss")},

@@ -2,10 +2,12 @@
 
 import pytest
 
-from medtk import errors, lab
+from medtk import lab
 from medtk.lab import recording
 from medtk.reproduction import papers, records
 from medtk.settings import results_home
+
+ONE_RECORD = ["transfer", "breastmnist", "--networks", "mobilenetv2", "--seeds", "0"]
 
 
 def test_an_empty_ledger_still_gives_every_printed_number(monkeypatch, tmp_path):
@@ -33,13 +35,18 @@ def test_claims_are_found_by_id():
 
 def test_the_register_repeats_the_records():
     table = lab.tables.choices("robust_transfer", "transfer", "breastmnist")
-    stored = [r for r in records.read_all(results_home()) if r["parameters"].get("dataset") == "breastmnist"]
+    stored = [
+        r
+        for r in records.read_all(results_home())
+        if (r["experiment"], r["parameters"].get("dataset")) == ("transfer", "breastmnist")
+    ]
     assert len(table) == len(stored) > 0
     assert sorted(table["test"]) == sorted(r["metrics"]["clean"]["accuracy"] for r in stored)
 
 
-def test_what_is_recorded_is_not_run_again(capsys):
-    recording.record_transfer(["breastmnist"], ["mobilenetv2"], ["all"], ["unit"], [0])
+def test_what_is_recorded_is_not_run_again(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["recording", *ONE_RECORD])
+    recording.main()
     assert capsys.readouterr().out == ""
 
 
@@ -47,6 +54,7 @@ def test_synthetic_images_are_never_recorded(monkeypatch, tmp_path):
     monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
     monkeypatch.setenv("MEDTK_OFFLINE", "1")
     monkeypatch.delenv("MEDTK_DATA", raising=False)
-    with pytest.raises(errors.DataUnavailable, match="synthetic"):
-        recording.record_transfer(["breastmnist"], ["mobilenetv2"], ["all"], ["unit"], [0])
+    monkeypatch.setattr("sys.argv", ["recording", *ONE_RECORD])
+    with pytest.raises(SystemExit, match="synthetic"):
+        recording.main()
     assert not list(tmp_path.iterdir())
