@@ -94,6 +94,81 @@ def dirichlet(labels: np.ndarray, clients: int, alpha: float, seed: int = 0) -> 
     return [np.flatnonzero(owner == client) for client in range(clients)]
 
 
+def quantity_skew(labels: np.ndarray, clients: int, alpha: float, seed: int = 0) -> list[np.ndarray]:
+    """Share out in unequal amounts, drawn from a symmetric Dirichlet distribution; classes are mixed alike.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (n,)
+        Only its length counts.
+    clients : int
+        From 1 to n.
+    alpha : float
+        Concentration, above 0. Small (0.1): one client has nearly all. Large (100): all have the same amount.
+    seed : int
+        Same seed, same shares.
+
+    Returns
+    -------
+    list of ndarray of int64
+        Ascending indices, one array a client; each has at least one image.
+
+    Raises
+    ------
+    BadParameter
+        If `clients` or `alpha` is out of range.
+
+    References
+    ----------
+    Q. Li, Y. Diao, Q. Chen, B. He, "Federated learning on non-IID data silos: an experimental study",
+    ICDE 2022, section IV ("quantity skew").
+    """
+    # One class for all: the shares of that class are the sizes of the clients.
+    return dirichlet(np.zeros(len(labels), np.int64), clients, alpha, seed)
+
+
+def label_skew(labels: np.ndarray, clients: int, shards: int = 2, seed: int = 0) -> list[np.ndarray]:
+    """Share out in blocks of one class each: sort by class, cut into equal blocks, deal the blocks out.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n,)
+        Class ids.
+    clients : int
+        At least 1.
+    shards : int
+        Blocks a client, at least 1: about the number of classes that it sees at most. `clients` times `shards`
+        may not exceed n.
+    seed : int
+        Of the order inside a class and of the dealing.
+
+    Returns
+    -------
+    list of ndarray of int64
+        Ascending indices, one array a client, of nearly equal sizes.
+
+    Raises
+    ------
+    BadParameter
+        If `clients` or `shards` is out of range.
+
+    References
+    ----------
+    B. McMahan et al., "Communication-efficient learning of deep networks from decentralized data",
+    AISTATS 2017, section 3 (its "pathological non-IID" partition).
+    """
+    labels = np.asarray(labels)
+    if shards < 1:
+        raise BadParameter(f"each client needs at least one shard, not {shards}.")
+    _check(len(labels), clients)
+    _check(len(labels), clients * shards)
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(labels))
+    blocks = np.array_split(shuffled[np.argsort(labels[shuffled], kind="stable")], clients * shards)
+    dealt = rng.permutation(clients * shards).reshape(clients, shards)
+    return [np.sort(np.concatenate([blocks[b] for b in mine])).astype(np.int64) for mine in dealt]
+
+
 def by_group(groups: np.ndarray, clients: int, seed: int = 0) -> list[np.ndarray]:
     """Share out whole groups (patients), so that no patient is known to two clients.
 

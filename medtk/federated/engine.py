@@ -1,0 +1,307 @@
+"""Federated learning in one process: rounds, with a record of each, that go on after a kill."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from medtk.data import Split
+from medtk.data.hospitals import Hospital, Share
+from medtk.errors import BadParameter, MedtkError
+from medtk.federated import checks, client, state
+from medtk.federated.aggregation import Weights
+from medtk.federated.masks import join, part
+from medtk.federated.settings import Settings
+from medtk.federated.strategies import Received, Server, Strategy, average, start
+from medtk.settings import cache_home
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a run gave.
+
+    Attributes
+    ----------
+    server : Server
+        Its state after the last round.
+    history : list of dict
+        For each round: ``round``, ``clients`` and ``evaluation`` (lists of rows, see `rows`), ``notes`` of the
+        strategy, ``stop`` and ``seconds``.
+    private : dict
+        For each client that has trained, the arrays that it keeps to itself.
+    mask : list of bool
+        For each array of the network, whether it is shared.
+    initial : list of ndarray
+        All arrays before the first round.
+    from_cache : bool
+        Whether nothing was trained now.
+    """
+
+    server: Server
+    history: list[dict]
+    private: dict[str, Weights]
+    mask: list[bool]
+    initial: Weights
+    from_cache: bool
+
+    def weights(self, name: str = "global", owner: str | None = None) -> Weights:
+        """All arrays of a model of the server; private ones are those of `owner`, or the initial ones."""
+        private = self.private.get(owner) or part(self.initial, self.mask)[1]
+        return join(self.server.models[name], private, self.mask)
+
+    def weights_of(self, owner: str) -> Weights:
+        """All arrays as a client uses them: the model that it last trained or would get, and its own arrays."""
+        return self.weights(_model_of(owner, self.server, self.history), owner)
+
+
+def run(
+    model: keras.Model,
+    clients: Sequence[Hospital],
+    settings: Settings | None = None,
+    *,
+    strategy: Strategy = average,
+    server: Server | None = None,
+    mask: Sequence[bool] | None = None,
+    steps: Mapping[str, Callable] | None = None,
+    delays: Callable[[str, int], int] | None = None,
+    evaluate_on: Mapping[str, Split | Share] | None = None,
+    validate: bool = True,
+    keep: bool = True,
+    progress: bool = True,
+) -> Result:
+    """Run rounds: draw clients, let each train, check what they send, aggregate, evaluate, store.
+
+    The result depends on `settings.seed` and not on the order of the clients, nor on whether the run was stopped and
+    gone on with. A client that raises an error, comes too late or sends what cannot be used is named in the round's
+    rows with the reason, and the round goes on without it.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A classifier with a layer ``logits``; its weights are the start, and are in it again at the end.
+    clients : sequence of Hospital
+        Each with a name of its own, training images and, for `validate`, validation images.
+    settings : Settings, optional
+    strategy : callable
+        What the server does, see `medtk.federated.strategies`.
+    server : Server, optional
+        To start from, when there is more than one model (`medtk.federated.start`); shared arrays only.
+    mask : sequence of bool, optional
+        Which arrays are shared (`medtk.federated.shared`); all, unless told.
+    steps : dict, optional
+        Client step of some clients by name, called like `medtk.federated.train`, which all others use.
+    delays : callable, optional
+        ``delays(name, round)``: how many rounds late the update of a client begins to be if it starts in that round.
+        Above `settings.max_delay` it is lost; else it is delivered then, and the client starts nothing meanwhile.
+    evaluate_on : dict, optional
+        Images by name, on which every model is evaluated after each round. Where arrays are private, there is
+        no complete global model: each client's own is evaluated.
+    validate : bool
+        Whether each client's own model is evaluated on its validation images after each round.
+    keep : bool
+        Whether each round is stored in the cache and a run that is stopped goes on from there.
+    progress : bool
+        Whether to show a bar, one step a client and round.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    BadParameter
+        If names of clients repeat, a route leads nowhere, or something does not fit the network.
+    MedtkError
+        If fewer than `settings.min_clients` good updates come in a round. The rounds before are kept.
+    """
+    settings, steps, evaluate_on = settings or Settings(), dict(steps or {}), dict(evaluate_on or {})
+    members = {member.name: member for member in sorted(clients, key=lambda member: member.name)}
+    initial = model.get_weights()
+    mask = [True] * len(initial) if mask is None else list(mask)
+    if not members or len(members) != len(clients):
+        raise BadParameter("each client needs a name of its own, and there must be one at least.")
+    if len(mask) != len(initial) or not set(steps) <= set(members):
+        raise BadParameter(f"the mask needs {len(initial)} entries, and steps names of clients, not {list(steps)}.")
+    public, own = part(initial, mask)
+    server = start(public, list(members)) if server is None else start(server.models, list(members), server.route)
+    now = {"server": dict(vars(server)), "private": {}, "pending": [], "history": []}
+    path, done = None, 0
+    if keep:
+        parts = {
+            "settings": settings, "strategy": strategy, "server": server, "mask": mask, "steps": steps,
+            "delays": delays, "evaluate_on": evaluate_on,
+            "clients": {name: [m.train, m.val if validate else None] for name, m in members.items()},
+        }  # fmt: skip
+        path = cache_home() / "federated" / f"{state.key(model, parts)}.npz"
+        now = state.restore(path, lambda found: set(found) == set(now)) or now
+        done = len(now["history"])
+    drawn = max(1, round(settings.fraction * len(members)))
+    engine = _Engine(model, members, settings, strategy, mask, own, steps, delays, evaluate_on, validate)
+    bar = tqdm(total=settings.rounds * drawn, initial=done * drawn, unit="client", desc="rounds", disable=not progress)
+    try:
+        for number in range(done + 1, settings.rounds + 1):
+            if now["server"]["stop"]:
+                break
+            now = engine.round(number, now, drawn, bar)
+            if path:
+                state.save(path, now)
+    finally:
+        bar.close()
+        client.put(model, initial)
+    history = now["history"]
+    return Result(_server(now["server"]), history, now["private"], mask, initial, len(history) == done)
+
+
+@dataclass(frozen=True, eq=False)
+class _Engine:
+    """What stays the same from round to round."""
+
+    model: keras.Model
+    members: Mapping[str, Hospital]
+    settings: Settings
+    strategy: Strategy
+    mask: list[bool]
+    own: Weights
+    steps: Mapping[str, Callable]
+    delays: Callable[[str, int], int] | None
+    evaluate_on: Mapping[str, Split | Share]
+    validate: bool
+
+    def round(self, number: int, before: dict, drawn: int, bar: tqdm) -> dict:
+        """State after a round, from the state before it, which is not changed."""
+        began = time.perf_counter()
+        server, private, pending = _server(before["server"]), dict(before["private"]), list(before["pending"])
+        busy = {update["client"] for update in pending if update["due"] > number}
+        arriving = [update for update in pending if update["due"] <= number]
+        pending = [update for update in pending if update["due"] > number]
+        rows = []
+        for name in self.drawn(number, drawn, busy):
+            row, update = self.let_train(name, number, server, private)
+            rows.append(row)
+            if update is not None:
+                (arriving if update["due"] <= number else pending).append(update)
+            bar.update()
+        good = self.received(arriving, rows, number)
+        if len(good) < self.settings.min_clients:
+            reasons = "; ".join(f"{row['client']}: {row['why']}" for row in rows if row["why"])
+            raise MedtkError(
+                f"Round {number} has {len(good)} good updates and needs {self.settings.min_clients}. "
+                f"{reasons or 'None was due.'} The rounds before it are kept."
+            )
+        server = self.strategy(server, good)
+        history = before["history"]
+        entry = {"round": number, "clients": rows, "notes": server.notes, "stop": server.stop}
+        entry["evaluation"] = self.evaluation(server, private, [*history, entry])
+        entry["seconds"] = time.perf_counter() - began
+        if entry["evaluation"]:
+            bar.set_postfix(round=number, accuracy=f"{entry['evaluation'][-1]['accuracy']:.3f}")
+        return {"server": dict(vars(server)), "private": private, "pending": pending, "history": [*history, entry]}
+
+    def drawn(self, number: int, drawn: int, busy: set[str]) -> list[str]:
+        """Names of the clients that begin in a round, sorted."""
+        order = np.random.default_rng((self.settings.seed, number)).permutation(list(self.members))
+        return sorted(str(name) for name in order[:drawn] if name not in busy)
+
+    def let_train(self, name: str, number: int, server: Server, private: dict) -> tuple[dict, dict | None]:
+        """Row of a client, and its update if there is one to come; what it keeps goes into `private`."""
+        row = {"client": name, "status": "ok", "why": "", "model": "", "began": number, "n": 0}
+        row |= {"loss": None, "accuracy": None, "seconds": 0.0, "bytes_down": 0, "bytes_up": 0}
+        late = max(0, self.delays(name, number)) if self.delays else 0
+        offered = {to: server.models[to] for to in server.route[name]}
+        row["bytes_down"] = sum(checks.bytes_of(weights) for weights in offered.values())
+        if late > self.settings.max_delay:
+            return row | {"status": "late", "why": f"it would come {late} rounds late"}, None
+        began = time.perf_counter()
+        mine = private.get(name, self.own)
+        whole = {to: join(weights, mine, self.mask) for to, weights in offered.items()}
+        member, step = self.members[name], self.steps.get(name, client.train)
+        seed = client.client_seed(self.settings.seed, number, name)
+        try:
+            row["model"] = client.choose(self.model, whole, member.train, self.settings)
+            sent = step(self.model, whole[row["model"]], member.train, self.settings, seed)
+        except Exception as error:  # a client is another's machine: whatever breaks there is its own
+            return row | {"status": "gone", "why": f"{type(error).__name__}: {error}"}, None
+        row["seconds"] = time.perf_counter() - began
+        if why := checks.fault(sent, whole[row["model"]]):
+            return row | {"status": "refused", "why": why}, None
+        public, kept = part([np.asarray(array) for array in sent[0]], self.mask)
+        if kept:
+            private[name] = kept
+        row |= {"n": int(sent[1])} | {k: float(v) for k, v in sent[2].items()}
+        row |= {"status": "ok" if late == 0 else "under way", "bytes_up": checks.bytes_of(public)}
+        update = {"client": name, "model": row["model"], "began": number, "start": offered[row["model"]]}
+        update |= {"weights": public, "n": row["n"], "metrics": {k: float(v) for k, v in sent[2].items()}}
+        return row, update | {"due": number + late}
+
+    def received(self, arriving: list[dict], rows: list[dict], number: int) -> list[Received]:
+        """Updates that are sound, sorted by client; what happened to each is written into the rows."""
+        arriving = sorted(arriving, key=lambda update: update["client"])
+        long = checks.too_long(
+            {u["client"]: (u["weights"], u["start"]) for u in arriving},
+            {u["client"]: u["n"] for u in arriving},
+            self.settings.max_ratio,
+        )
+        for update in arriving:
+            if update["began"] < number:
+                late = {"why": f"begun in round {update['began']}", "seconds": 0.0, "bytes_down": 0, "bytes_up": 0}
+                row = {k: update[k] for k in ("client", "model", "began", "n")}
+                rows.append(row | update["metrics"] | late | {"status": "arrived"})
+        for row in rows:
+            if row["client"] in long and row["status"] in ("ok", "arrived"):
+                row |= {"status": "refused", "why": long[row["client"]]}
+        rows.sort(key=lambda row: (row["client"], row["began"]))
+        return [
+            Received(**{k: v for k, v in update.items() if k != "due"})
+            for update in arriving
+            if update["client"] not in long
+        ]
+
+    def evaluation(self, server: Server, private: dict, history: list[dict]) -> list[dict]:
+        """Rows of every model on every set of images."""
+        tasks = []
+        if self.validate:
+            tasks = [
+                (_model_of(name, server, history), name, f"{name}/val", member.val)
+                for name, member in self.members.items()
+                if member.val is not None and len(member.val)
+            ]
+        owners = list(self.members) if self.own else [None]
+        for on, split in self.evaluate_on.items():
+            for owner in owners:
+                names = server.models if owner is None else [_model_of(owner, server, history)]
+                tasks += [(name, owner, on, split) for name in names]
+        rows = []
+        for name, owner, on, split in tasks:
+            weights = join(server.models[name], private.get(owner, self.own), self.mask)
+            found = client.evaluate(self.model, weights, split, self.settings.loss, self.settings.evaluate_batch)
+            rows.append({"model": name, "client": owner or "", "on": on} | found)
+        return rows
+
+
+def _server(stored: Mapping) -> Server:
+    return Server(**{**stored, "route": {name: tuple(to) for name, to in stored["route"].items()}})
+
+
+def _model_of(owner: str, server: Server, history: list[dict]) -> str:
+    """Model that a client uses: its only one, or the one of its choice that it last trained."""
+    offered = server.route[owner]
+    trained = [row["model"] for entry in reversed(history) for row in entry["clients"] if row["client"] == owner]
+    return next((name for name in trained if name in offered), offered[0])
+
+
+def rows(history: Sequence[dict], what: str = "clients") -> list[dict]:
+    """Rows of all rounds as one flat table, for pandas.
+
+    Parameters
+    ----------
+    history : list of dict
+        Of a `Result`.
+    what : {'clients', 'evaluation'}
+        ``clients``: who trained, with status (``ok``, ``refused``, ``gone``, ``late``, ``under way``, ``arrived``), the
+        reason, training loss and accuracy, images, seconds, bytes each way. ``evaluation``: model, images, loss and
+        accuracy (0 to 1).
+    """
+    return [{"round": entry["round"]} | row for entry in history for row in entry[what]]
