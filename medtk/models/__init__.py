@@ -2,7 +2,15 @@
 
 from medtk.models.weights import WeightsSource, weights_source
 
-__all__ = ["NETWORKS", "WeightsSource", "build", "logits", "weights_source"]
+__all__ = [
+    "HOSPITAL_NETWORKS",
+    "NETWORKS",
+    "WeightsSource",
+    "build",
+    "build_hospital",
+    "logits",
+    "weights_source",
+]
 
 
 def __getattr__(name: str):
@@ -11,4 +19,8 @@ def __getattr__(name: str):
         from medtk.models import networks
 
         return getattr(networks, name)
+    if name in ("HOSPITAL_NETWORKS", "build_hospital"):
+        from medtk.models import efficientnet
+
+        return getattr(efficientnet, name)
     raise AttributeError(f"module 'medtk.models' has no attribute {name!r}")

@@ -17,6 +17,12 @@ FILES = {
         "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
         "mobilenet_v2_1.0_224_tonylins_notop.keras",
     ),
+    "efficientnetv2s": ("efficientnetv2-s_notop.h5", None),
+    "mobilenetv2_035": (
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5",
+        "mobilenet_v2_0.35_224_imagenet_notop_rebuilt.h5",
+    ),
+    "small": (None, None),  # nobody has trained it on ImageNet
     "resnet50": ("resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", None),
 }
 CHOICES = ("auto", "imagenet", "mirror", "random")
@@ -71,8 +77,10 @@ def weights_source(network: str, weights: str = "auto") -> WeightsSource:
     if network not in FILES:
         raise UnknownName("network", network, FILES)
     official_name, mirror_name = FILES[network]
+    if official_name is None and weights in ("imagenet", "mirror"):
+        raise DataUnavailable(f"There are no ImageNet weights of the network {network!r}; use weights='random'.")
     keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    official = keras_home / "models" / official_name
+    official = keras_home / "models" / (official_name or "")
     home = data_home()
     mirror = home / "weights" / mirror_name if home and mirror_name else None
     if weights == "imagenet" or (weights == "auto" and official.is_file()):

@@ -80,7 +80,7 @@ def test_images_that_the_bases_do_not_take(shape):
 
 @pytest.mark.parametrize("classes", [2, 7])
 @pytest.mark.parametrize("scaling", networks.SCALINGS)
-@pytest.mark.parametrize("network", FILES)
+@pytest.mark.parametrize("network", networks.NETWORKS)
 def test_gives_probabilities_and_the_logits_before_them(network, scaling, classes):
     model = models.build(network, classes, scaling=scaling)
     images, _ = small_networks.images_and_labels(4, shape=(32, 32, 3))
