@@ -1,11 +1,11 @@
-"""Attacks that follow the gradient of the loss."""
+"""One step along the sign of the gradient."""
 
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from medtk.errors import BadParameter
+from medtk.attacks.common import at_least, prepared, within_range
 from medtk.models.gradients import loss_gradient
 
 
@@ -15,12 +15,15 @@ def fgsm(
     labels: np.ndarray,
     epsilon: float,
     *,
+    targets: np.ndarray | None = None,
     clip: bool = False,
     batch_size: int = 256,
 ) -> np.ndarray:
     r"""Fast gradient sign method: one step of size `epsilon` uphill in every pixel.
 
     .. math:: x_\mathrm{adv} = x + \epsilon \, \mathrm{sign}(\nabla_x J(\theta, x, y))
+
+    With `targets` the step goes downhill in the loss of the target class instead.
 
     Parameters
     ----------
@@ -32,6 +35,8 @@ def fgsm(
         True class ids.
     epsilon : float
         Size of the step in each pixel, at least 0; 1/255 is one grey level.
+    targets : ndarray of int, shape (n,), optional
+        Class ids that the network shall give instead of the labels.
     clip : bool
         Whether to keep the result in [0, 1]. Eq. (1) of the robust-transfer paper has no clipping.
     batch_size : int
@@ -48,9 +53,10 @@ def fgsm(
 
     References
     ----------
-    Goodfellow, Shlens and Szegedy (2015), section 4; Yenumala, Zhang and Lo, Eq. (1).
+    Goodfellow, Shlens and Szegedy (2015), section 4; Yenumala, Zhang and Lo, Eq. (1). Targeted: Kurakin, Goodfellow
+    and Bengio (2017).
     """
-    return fgsm_path(model, images, labels, [epsilon], clip=clip, batch_size=batch_size)[0]
+    return fgsm_path(model, images, labels, [epsilon], targets=targets, clip=clip, batch_size=batch_size)[0]
 
 
 def fgsm_path(
@@ -59,6 +65,7 @@ def fgsm_path(
     labels: np.ndarray,
     epsilons: Sequence[float],
     *,
+    targets: np.ndarray | None = None,
     clip: bool = False,
     batch_size: int = 256,
 ) -> list[np.ndarray]:
@@ -70,9 +77,7 @@ def fgsm_path(
         One array an epsilon; parameters and errors as in `fgsm`.
     """
     for epsilon in epsilons:
-        if not 0 <= epsilon < float("inf"):
-            raise BadParameter(f"epsilon must be a finite number, 0 or more, not {epsilon}.")
-    images = np.asarray(images, np.float32)
-    direction = np.sign(loss_gradient(model, images, labels, batch_size=batch_size))
-    attacked = [images + np.float32(epsilon) * direction for epsilon in epsilons]
-    return [np.clip(a, 0.0, 1.0) for a in attacked] if clip else attacked
+        at_least(0, epsilon=epsilon)
+    images, goal = prepared(model, images, labels, targets)
+    direction = np.sign(loss_gradient(model, images, goal.classes, loss=goal.loss, batch_size=batch_size))
+    return [within_range(images + np.float32(epsilon) * direction, clip) for epsilon in epsilons]

@@ -1,5 +1,10 @@
-"""Gradients of a loss with respect to the images, on TensorFlow or JAX, compiled once a network and loss."""
+"""Scores, losses of the scores, and their gradients by the images: TensorFlow or JAX, compiled once a network and loss.
 
+A loss is a function ``loss(scores, wanted)`` of a module (compiled steps are kept by the function itself), written
+with `keras.ops`; ``wanted`` holds one row an image: class ids, or whatever the loss needs.
+"""
+
+import functools
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
@@ -7,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from medtk.errors import BadParameter
+from medtk.errors import BadParameter, MedtkError
 from medtk.models.networks import logits
 
 _compiled: WeakKeyDictionary = WeakKeyDictionary()
@@ -38,7 +43,7 @@ def loss_gradient(
     loss : callable
         ``loss(scores, labels)`` gives one value an image.
     batch_size : int
-        Images a compiled step; the last step is padded so that one compilation serves.
+        Images a compiled step.
 
     Returns
     -------
@@ -48,25 +53,105 @@ def loss_gradient(
     ------
     BadParameter
         If there is not one class id of the network an image.
+    MedtkError
+        If the network's scores or their gradients are not finite.
     """
-    images, labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
-    n_classes = model.output_shape[-1]
-    if labels.shape != (len(images),) or np.any((labels < 0) | (labels >= n_classes)):
-        raise BadParameter(f"labels must be {len(images)} class ids from 0 to {n_classes - 1}, one an image.")
-    step = _step(model, loss)
-    batch_size = min(batch_size, max(len(images), 1))
-    gradients = np.empty_like(images)
-    for start in range(0, len(images), batch_size):
-        batch, wanted = images[start : start + batch_size], labels[start : start + batch_size]
-        n, short = len(batch), batch_size - len(batch)
-        if short:
-            batch = np.concatenate([batch, np.zeros((short, *batch.shape[1:]), np.float32)])
-            wanted = np.concatenate([wanted, np.zeros(short, np.int32)])
-        gradients[start : start + n] = ops.convert_to_numpy(step(batch, wanted))[:n]
-    return gradients
+    labels = class_ids(model, images, labels)
+    return loss_and_gradient(model, images, labels, loss=loss, batch_size=batch_size)[2]
 
 
-def _step(model: keras.Model, loss: Callable) -> Callable:
+def loss_and_gradient(
+    model: keras.Model,
+    images: np.ndarray,
+    wanted: np.ndarray,
+    *,
+    loss: Callable = cross_entropy,
+    batch_size: int = 256,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, losses and gradients of one pass forward and back.
+
+    Parameters
+    ----------
+    model, images, batch_size
+        As in `loss_gradient`.
+    wanted : ndarray, shape (n, ...)
+        What the loss needs to know of each image.
+    loss : callable
+        ``loss(scores, wanted)`` gives one value an image, or m of them in a row: then one pass forward serves m
+        passes back.
+
+    Returns
+    -------
+    scores : ndarray of float32, shape (n, classes)
+    losses : ndarray of float32, shape (n,) or (n, m)
+    gradients : ndarray of float32, shape of `images`, or (n, m, height, width, channels)
+
+    Raises
+    ------
+    MedtkError
+        If the network's scores or their gradients are not finite.
+    """
+    images, wanted = np.asarray(images, np.float32), np.asarray(wanted)
+    scores, losses, gradients = _run(_step(model, loss), images, wanted, batch_size=batch_size)
+    _must_be_finite(scores, "scores")
+    _must_be_finite(gradients, "gradients")
+    return scores, losses, gradients
+
+
+def scores(model: keras.Model, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
+    """Scores (before the softmax) of each image, network in inference mode.
+
+    Parameters
+    ----------
+    model, images, batch_size
+        As in `loss_gradient`.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, classes)
+
+    Raises
+    ------
+    MedtkError
+        If they are not finite.
+    """
+    (found,) = _run(_step(model, None), np.asarray(images, np.float32), batch_size=batch_size)
+    _must_be_finite(found, "scores")
+    return found
+
+
+def class_ids(model: keras.Model, images: np.ndarray, labels: np.ndarray, name: str = "labels") -> np.ndarray:
+    """`labels` as int32, after a check that they are one class id of the network an image."""
+    given, n_classes = np.asarray(labels), model.output_shape[-1]
+    if given.shape != (len(images),) or np.any((given < 0) | (given >= n_classes) | (given % 1 != 0)):
+        raise BadParameter(f"{name} must be {len(images)} class ids from 0 to {n_classes - 1}, one an image.")
+    return given.astype(np.int32)
+
+
+def _must_be_finite(values: np.ndarray, what: str) -> None:
+    if not np.isfinite(values).all():
+        raise MedtkError(
+            f"The network's {what} are not finite for some images; look at its weights and at the images for NaN "
+            "or infinite values before attacking it."
+        )
+
+
+def _run(step: Callable, *arrays: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Results of the step over all rows of the arrays, a batch at a time."""
+    parts = []
+    for start in range(0, max(len(arrays[0]), 1), batch_size):
+        batch = [array[start : start + batch_size] for array in arrays]
+        n = len(batch[0])
+        # JAX compiles once a shape, so few shapes; TensorFlow's step takes any number of images but none.
+        size = 2 ** max(n - 1, 0).bit_length() if keras.backend.backend() == "jax" else max(n, 1)
+        if size > n:
+            batch = [np.concatenate([a, np.zeros((size - n, *a.shape[1:]), a.dtype)]) for a in batch]
+        parts.append([ops.convert_to_numpy(result)[:n] for result in step(*batch)])
+    return parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+def _step(model: keras.Model, loss: Callable | None) -> Callable:
+    """Compiled ``step(images, wanted) -> scores, losses, gradients``; without a loss ``step(images) -> [scores]``."""
     steps = _compiled.setdefault(model, {})
     if loss not in steps:
         make = {"tensorflow": _tensorflow_step, "jax": _jax_step}[keras.backend.backend()]
@@ -74,30 +159,53 @@ def _step(model: keras.Model, loss: Callable) -> Callable:
     return steps[loss]
 
 
-def _tensorflow_step(network: keras.Model, loss: Callable) -> Callable:
+def _tensorflow_step(network: keras.Model, loss: Callable | None) -> Callable:
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True)
-    def step(images, labels):
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
+    def forward(images):
+        return [network(images, training=False)]
+
+    def forward_and_back(images, wanted):
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(images)
-            total = tf.reduce_sum(loss(network(images, training=False), labels))
-        return tape.gradient(total, images)
+            scores = network(images, training=False)
+            losses = loss(scores, wanted)
+            totals = tf.unstack(tf.reduce_sum(losses, axis=0)) if len(losses.shape) == 2 else [tf.reduce_sum(losses)]
+        gradients = [tape.gradient(total, images, unconnected_gradients="zero") for total in totals]
+        return scores, losses, tf.stack(gradients, axis=1) if len(losses.shape) == 2 else gradients[0]
 
-    return lambda images, labels: step(tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
+    @functools.cache
+    def traced(*rows):
+        # Traced with an open number of images, so that attacks may drop the images that they are done with.
+        specs = [tf.TensorSpec([None, *shape], dtype) for shape, dtype in rows]
+        return tf.function(forward_and_back if loss else forward).get_concrete_function(*specs)
+
+    def step(*arrays):
+        tensors = [tf.convert_to_tensor(array) for array in arrays]
+        return traced(*((tuple(t.shape[1:]), t.dtype) for t in tensors))(*tensors)
+
+    return step
 
 
-def _jax_step(network: keras.Model, loss: Callable) -> Callable:
+def _jax_step(network: keras.Model, loss: Callable | None) -> Callable:
     import jax
 
-    def total(images, labels, trainable, fixed):
-        scores, _ = network.stateless_call(trainable, fixed, images, training=False)
-        return loss(scores, labels).sum()
+    def forward(trainable, fixed, images):
+        return [network.stateless_call(trainable, fixed, images, training=False)[0]]
 
-    step = jax.jit(jax.grad(total))
-    return lambda images, labels: step(
-        images,
-        labels,
-        [v.value for v in network.trainable_variables],
-        [v.value for v in network.non_trainable_variables],
+    def forward_and_back(trainable, fixed, images, wanted):
+        def both(images):
+            (scores,) = forward(trainable, fixed, images)
+            return loss(scores, wanted), scores
+
+        losses, back, scores = jax.vjp(both, images, has_aux=True)
+        ones = jax.numpy.ones_like(losses)
+        if losses.ndim == 1:
+            return scores, losses, back(ones)[0]
+        columns = [back(ones * (jax.numpy.arange(ones.shape[1]) == k))[0] for k in range(ones.shape[1])]
+        return scores, losses, jax.numpy.stack(columns, axis=1)
+
+    compiled = jax.jit(forward_and_back if loss else forward)
+    return lambda *arrays: compiled(
+        [v.value for v in network.trainable_variables], [v.value for v in network.non_trainable_variables], *arrays
     )
