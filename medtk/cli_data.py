@@ -1,6 +1,7 @@
 """The ``medtk data`` commands."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -74,4 +75,41 @@ def data_show(name: str, as_json: Json = False) -> None:
         elif isinstance(value, list | tuple):
             value = "\n".join(str(item) for item in value)
         table.add_row(field, str(value))
+    Console().print(table)
+
+
+@data_app.command("hospitals")
+def data_hospitals(
+    out: Annotated[Path, typer.Option(help="Folder to make; must not exist, or be empty.")],
+    partition: Annotated[
+        str, typer.Option(help="iid, label_skew, dirichlet, quantity_skew or acquisition_shift.")
+    ] = "iid",
+    hospitals: Annotated[int, typer.Option(min=1, help="How many.")] = 3,
+    dirichlet_alpha: Annotated[float, typer.Option(help="Of dirichlet and quantity_skew: small is unequal.")] = 0.5,
+    shards: Annotated[int, typer.Option(min=1, help="Of label_skew: blocks of one class a hospital.")] = 2,
+    val_fraction: Annotated[float, typer.Option(help="Part of a hospital's training images for validation.")] = 0.1,
+    dataset: Annotated[str, typer.Option(help="See `medtk data list`.")] = "chest_xray",
+    size: Annotated[int | None, typer.Option(min=1, help="Side in pixels; as stored unless told.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same shares.")] = 0,
+    synthetic: Annotated[bool, typer.Option(help="Draw images where the real ones are not to be had.")] = False,
+) -> None:
+    """Share a data set out among hospitals and write each one's folders."""
+    from medtk import data
+
+    card = data.CATALOG[data.find(dataset).name]
+    loaded = data.load(dataset, size=size or card.shape[0], allow_synthetic=synthetic, seed=seed)
+    chosen = {
+        "partition": partition,
+        "hospitals": hospitals,
+        "dirichlet_alpha": dirichlet_alpha,
+        "shards": shards,
+        "val_fraction": val_fraction,
+        "seed": seed,
+    }
+    shared = data.hospitals.split(loaded, **chosen)
+    about = chosen | {"dataset": dataset, "size": loaded.image_shape[0], "sha256": loaded.sha256}
+    data.write_hospitals(shared, out, about)
+    table = Table("hospital", "split", "n", *shared.class_names, title=f"{out}: {dataset}, {loaded.source}")
+    for row in data.hospitals.table(shared.members, shared.class_names):
+        table.add_row(*(str(value) for value in row.values()))
     Console().print(table)

@@ -3,9 +3,10 @@
 The names below are the whole public surface; the rest of medtk uses nothing else of this package.
 """
 
-from medtk.data import partition
+from medtk.data import hospitals, partition
 from medtk.data.catalog import CATALOG, Card, names
 from medtk.data.dataset import Dataset, Split, subset
+from medtk.data.hospital_folders import load_hospitals, write_hospitals
 from medtk.data.loading import load
 from medtk.data.preprocessing import resize
 from medtk.data.regroup import regroup, seen_in_training
@@ -19,7 +20,9 @@ __all__ = [
     "Status",
     "fetch",
     "find",
+    "hospitals",
     "load",
+    "load_hospitals",
     "names",
     "partition",
     "regroup",
@@ -27,4 +30,5 @@ __all__ = [
     "seen_in_training",
     "subset",
     "verify",
+    "write_hospitals",
 ]
