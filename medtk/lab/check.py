@@ -63,3 +63,64 @@ def targeted_step(answer: Callable) -> None:
         lambda: np.allclose(answer(images, gradient, 0.1), wanted, atol=1e-6),
         "the loss of the target class must fall, so the step goes against its gradient's sign.",
     )
+
+
+def projection(answer: Callable) -> None:
+    """Exercise 13a: ``answer(moved, image, epsilon)`` is the nearest point of the ball that is an image."""
+    moved, image = np.array([0.9, -0.2, 0.52, 0.5, 1.2]), np.array([0.5, 0.05, 0.5, 0.5, 0.98])
+    _verdict(
+        lambda: np.allclose(answer(moved, image, 0.1), [0.6, 0.0, 0.52, 0.5, 1.0]),
+        "a pixel may not leave [image - ε, image + ε], nor [0, 1]; what is inside stays as it is.",
+    )
+
+
+def mcnemar(answer: Callable) -> None:
+    """Exercise 13b: ``answer(only_a, only_b)`` is the exact two-sided p-value of McNemar's test."""
+    cases = [(25, 15, 0.1539), (5, 5, 1.0), (0, 6, 0.03125), (12, 3, 0.03516)]
+    _verdict(
+        lambda: all(abs(answer(a, b) - value) < 2e-4 for a, b, value in cases),
+        "under equality each discordant image is a fair coin: a binomial test with one half, both sides.",
+    )
+
+
+def softened(answer: Callable) -> None:
+    """Exercise 14a: ``answer(scores, temperature)`` is the softmax at a temperature, row by row."""
+    scores = np.array([[1.0, 2.0, 4.0], [1000.0, 999.0, 0.0]])
+
+    def wanted(temperature):
+        powers = np.exp((scores - scores.max(axis=1, keepdims=True)) / temperature)
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    _verdict(
+        lambda: all(np.allclose(answer(scores, t), wanted(t), atol=1e-6) for t in (0.5, 1.0, 20.0)),
+        "divide the scores by the temperature first; subtract the largest of a row before exp, or 1000 overflows.",
+    )
+
+
+def distillation_gradient(answer: Callable) -> None:
+    """Exercise 14b: ``answer(student, teacher, temperature)`` is the gradient of T² KL by the student's scores."""
+    student, teacher = np.array([[0.5, -1.0, 2.0]]), np.array([[1.0, 0.0, 0.5]])
+    cases = {1.0: [[-0.3312, -0.1472, 0.4784]], 4.0: [[-0.2301, -0.2957, 0.5257]]}
+    _verdict(
+        lambda: all(np.allclose(answer(student, teacher, t), wanted, atol=1e-3) for t, wanted in cases.items()),
+        "the softened answer of the student minus that of the teacher; T² from the loss and 1/T from the chain rule.",
+    )
+
+
+def smallest_step(answer: Callable) -> None:
+    """Exercise 15a: ``answer(x, w, b)`` is the shortest step from `x` onto the line w·x + b = 0."""
+    x, w = np.array([1.0, 2.0]), np.array([3.0, -4.0])
+    cases = [(0.0, [0.6, -0.8]), (10.0, [-0.6, 0.8]), (5.0, [0.0, 0.0])]
+    _verdict(
+        lambda: all(np.allclose(answer(x, w, b), wanted) for b, wanted in cases),
+        "along w, with length |w·x + b| / ‖w‖, against the sign of w·x + b.",
+    )
+
+
+def worst_of(answer: Callable) -> None:
+    """Exercise 15b: ``answer(right)`` is the accuracy under the worst attack for each image."""
+    right = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [1, 1, 1, 0]], bool)
+    _verdict(
+        lambda: abs(answer(right) - 0.25) < 1e-9 and abs(answer(right[2:]) - 0.75) < 1e-9,
+        "an image counts only if it is right under every attack: first over attacks, then over images.",
+    )

@@ -8,7 +8,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator
 
-from medtk import models, training
+from medtk import training
 from medtk.data import Dataset
 from medtk.defenses import adversarial, distillation
 from medtk.errors import DataUnavailable, MedtkError
@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Record one experiment of paper 1 on some data sets.")
     parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("datasets", nargs="+")
-    parser.add_argument("--networks", nargs="+", default=list(models.NETWORKS))
+    parser.add_argument("--networks", nargs="+", default=list(transfer.TITLES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--trainable", nargs="+", default=["all"])
     parser.add_argument("--scalings", nargs="+", default=["unit"])

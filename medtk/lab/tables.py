@@ -1,7 +1,10 @@
 """Tables that set the paper, the ledger and the present run side by side."""
 
+from statistics import mean
+
 import pandas as pd
 
+from medtk.evaluation import intervals
 from medtk.reproduction import compare, papers, records
 from medtk.reproduction.quantities import METRICS, shown
 from medtk.settings import results_home
@@ -69,9 +72,7 @@ def claims(paper: str, ids: list[str]) -> pd.DataFrame:
     """Verdicts of the ledger on the claims of a paper with these ids."""
     wanted = {claim.text for claim in papers.load(paper).claims if claim.id in ids}
     found = [claim for claim in ledger(paper)[1] if claim["claim"] in wanted]
-    return pd.DataFrame(
-        [{"claim": c["claim"], "verdict": VERDICTS[c["verdict"]], "why": c["reason"]} for c in found]
-    )
+    return pd.DataFrame([{"claim": c["claim"], "verdict": VERDICTS[c["verdict"]], "why": c["reason"]} for c in found])
 
 
 def choices(paper: str, experiment: str, dataset: str) -> pd.DataFrame:
@@ -90,3 +91,73 @@ def choices(paper: str, experiment: str, dataset: str) -> pd.DataFrame:
             scores = [record["while_training"]["accuracy"], clean["accuracy"], clean["balanced_accuracy"]]
             lines.append([*settings, *scores, metrics.get("reestimated", {}).get("accuracy", float("nan"))])
     return pd.DataFrame(lines, columns=columns).sort_values(columns[:5])
+
+
+def conditions(kept: dict[str, dict], ways: dict[str, str]) -> pd.DataFrame:
+    """Accuracy of several networks in several conditions, with 95 % Wilson intervals.
+
+    Parameters
+    ----------
+    kept : dict
+        From the name of a network to its stored predictions, with ``labels``.
+    ways : dict
+        From what to call a condition to its name in the predictions.
+    """
+    lines = {what: {who: _share(found, name) for who, found in kept.items()} for what, name in ways.items()}
+    return pd.DataFrame(lines).T
+
+
+def defended(paper: str, epsilon: float) -> pd.DataFrame:
+    """Every recorded adversarial training beside the network that it started from, means over seeds.
+
+    Each cell is accuracy before → after: on clean images, under one step of `epsilon`, and under many steps. Networks
+    are in the state in which they were attacked with many steps: normalisation statistics measured again, if every
+    layer was trained.
+    """
+    found = [record for record in records.read_all(results_home()) if record["paper"] == paper]
+    baselines = {_run_of(record): record for record in found if record["experiment"] == "transfer"}
+    groups: dict[tuple, list] = {}
+    for record in found:
+        if record["experiment"] == "adversarial" and _run_of(record) in baselines:
+            p = record["parameters"]
+            method = "more training, clean" if p["defense_clean_share"] == 1 else p["defense_method"]
+            before = baselines[_run_of(record)]["metrics"]
+            groups.setdefault((p["dataset"], p["network"], method), []).append((before, record["metrics"]))
+    lines = []
+    for (dataset, network, method), runs in sorted(groups.items()):
+        line = {"data": dataset, "network": network, "trained further on": method, "seeds": len(runs)}
+        for what, name in (("clean", "clean"), ("one step", f"epsilon={epsilon:g}")):
+            line[what] = _change([(before, _state(before, name)) for before, _ in runs],
+                                 [(after, _state(after, name)) for _, after in runs])  # fmt: skip
+        many = f"pgd-epsilon={epsilon:g}"
+        line["many steps"] = _change([(after, _state(after, f"base-{many}")) for _, after in runs],
+                                     [(after, _state(after, many)) for _, after in runs])  # fmt: skip
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _share(predictions: dict, name: str) -> str:
+    right = predictions[name].argmax(axis=1) == predictions["labels"]
+    low, high = intervals.wilson(int(right.sum()), len(right))[:2]
+    return f"{right.mean():.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _run_of(record: dict) -> tuple:
+    return (
+        *(record["parameters"].get(name) for name in ("dataset", "network", "trainable", "scaling")),
+        record["seed"],
+    )
+
+
+def _state(metrics: dict, name: str) -> str:
+    """Name of a condition in its re-estimated state where that was recorded."""
+    again = "reestimated" if name == "clean" else f"reestimated-{name}"
+    return again if again in metrics else name
+
+
+def _change(before: list[tuple[dict, str]], after: list[tuple[dict, str]]) -> str:
+    shown = [
+        f"{mean(m[name]['accuracy'] for m, name in side):.1%}" if all(name in m for m, name in side) else "–"
+        for side in (before, after)
+    ]
+    return " → ".join(shown)

@@ -1,15 +1,17 @@
-"""The three networks of the robust-transfer study: a base from Keras, average pooling, one dense layer."""
+"""Networks of the robust-transfer study, and a plain one: a base, average pooling, one dense layer."""
 
 import keras
 from keras import layers, ops
 
 from medtk.errors import BadParameter, UnknownName
+from medtk.models.plain import plain_base
 from medtk.models.weights import WeightsSource, weights_source
 
 NETWORKS = {
     "densenet121": (keras.applications.DenseNet121, "torch"),
     "mobilenetv2": (keras.applications.MobileNetV2, "tf"),
     "resnet50": (keras.applications.ResNet50, "caffe"),
+    "plain": (plain_base, "tf"),  # in no paper: for first looks
 }
 TRAINABLE = ("all", "frozen_bn", "head")
 SCALINGS = ("unit", "network")
@@ -29,8 +31,8 @@ def build(
 
     Parameters
     ----------
-    network : {'densenet121', 'mobilenetv2', 'resnet50'}
-        The base.
+    network : {'densenet121', 'mobilenetv2', 'resnet50', 'plain'}
+        The base. ``plain`` is in no paper; see `medtk.models.plain`.
     n_classes : int
         Number of classes; two for a binary task. Softmax over two classes is the sigmoid of the difference of
         their logits, so binary and sparse categorical cross-entropy are the same loss here.

@@ -23,6 +23,7 @@ FILES = {
         "mobilenet_v2_0.35_224_imagenet_notop_rebuilt.h5",
     ),
     "small": (None, None),  # nobody has trained it on ImageNet
+    "plain": (None, None),
     "resnet50": ("resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", None),
 }
 CHOICES = ("auto", "imagenet", "mirror", "random")

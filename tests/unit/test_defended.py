@@ -82,7 +82,7 @@ def test_every_defended_cell_of_the_paper_has_one_run_that_answers_it():
     for name, title in (("breastmnist", "BreastMNIST"), ("pneumoniamnist", "PneumoniaMNIST"),
                         ("dermamnist", "DermaMNIST"), ("octmnist", "OCTMNIST")):  # fmt: skip
         data = SimpleNamespace(name=name, card=SimpleNamespace(title=f"{title}: x"))
-        for network in models.NETWORKS:
+        for network in lab.transfer.TITLES:
             for defense in ("AT", "KD"):
                 answered += defended.cells(data, network, defense)
     keys = [(cell["table"], cell["row"], cell["column"]) for cell in answered]

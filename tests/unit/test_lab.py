@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import small_networks
 from keras import layers
+from scipy.special import softmax
+from scipy.stats import binomtest, chi2
 
-from medtk import attacks, data, lab, models, training
+from medtk import attacks, data, lab, training
 from medtk.evaluation import intervals
 from medtk.lab import check, plots, transfer
 from medtk.reproduction import papers, records
@@ -19,6 +21,12 @@ RIGHT = {
     check.wilson_interval: lambda k, n: intervals.wilson(k, n)[:2],
     check.eight_bits: lambda images: np.rint(255 * np.clip(images, 0, 1)) / 255,
     check.targeted_step: lambda images, gradient, epsilon: images - epsilon * np.sign(gradient),
+    check.projection: lambda moved, image, e: np.clip(np.clip(moved, image - e, image + e), 0, 1),
+    check.mcnemar: lambda a, b: binomtest(a, a + b).pvalue,
+    check.softened: lambda scores, t: softmax(scores / t, axis=1),
+    check.distillation_gradient: lambda z, v, t: t * (softmax(z / t, axis=1) - softmax(v / t, axis=1)),
+    check.smallest_step: lambda x, w, b: -(w @ x + b) / (w @ w) * w,
+    check.worst_of: lambda right: right.all(axis=0).mean(),
 }
 
 
@@ -35,6 +43,18 @@ WRONG = [
     (check.eight_bits, lambda images: np.rint(255 * np.clip(images, 0, 1))),
     (check.targeted_step, lambda images, gradient, epsilon: images + epsilon * np.sign(gradient)),
     (check.targeted_step, lambda images, gradient, epsilon: images - epsilon * gradient),
+    (check.projection, lambda moved, image, e: np.clip(moved, image - e, image + e)),
+    (check.projection, lambda moved, image, e: np.clip(image + e * np.sign(moved - image), 0, 1)),
+    (check.mcnemar, lambda a, b: binomtest(a, a + b, alternative="greater").pvalue),
+    (check.mcnemar, lambda a, b: chi2.sf((a - b) ** 2 / (a + b), 1)),
+    (check.softened, lambda scores, t: softmax(scores, axis=1) / t),
+    (check.softened, lambda scores, t: np.exp(scores / t) / np.exp(scores / t).sum(axis=1, keepdims=True)),
+    (check.distillation_gradient, lambda z, v, t: softmax(z / t, axis=1) - softmax(v / t, axis=1)),
+    (check.distillation_gradient, lambda z, v, t: t * (softmax(v / t, axis=1) - softmax(z / t, axis=1))),
+    (check.smallest_step, lambda x, w, b: -(w @ x + b) / np.linalg.norm(w) * w),
+    (check.smallest_step, lambda x, w, b: -np.sign(w) * abs(w @ x + b) / abs(w).sum()),
+    (check.worst_of, lambda right: right.mean(axis=1).min()),
+    (check.worst_of, lambda right: right.any(axis=0).mean()),
 ]
 
 
@@ -105,7 +125,7 @@ def test_cells_are_those_of_the_paper():
     paper, answered = papers.load("robust_transfer"), set()
     datasets = {cell.needs["dataset"] for cell in paper.cells}
     for dataset in datasets:
-        for network in models.NETWORKS:
+        for network in transfer.TITLES:
             for named in transfer.cells(of_card(dataset), network):
                 cell = paper.cell(named["table"], named["row"], named["column"])
                 assert (cell.needs["dataset"], cell.needs["network"]) == (dataset, network)
