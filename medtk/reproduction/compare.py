@@ -7,13 +7,15 @@ from statistics import mean
 
 from medtk import data
 from medtk.evaluation import intervals
-from medtk.reproduction import papers, records, rules
+from medtk.reproduction import papers, records, rulebook
 from medtk.reproduction.evidence import Evidence, key_of, printed
 from medtk.reproduction.papers import Cell
+from medtk.reproduction.quantities import METRICS, shown
 
 VERDICTS = ("reproduced", "direction", "differs", "not_testable", "unrecorded")
 LEVEL = 0.95
-# An interval wider than this holds nearly every number that could have been printed, so it confirms none.
+# An interval wider than this (of a share; of anything else: wider than the value itself) holds nearly every
+# number that could have been printed, so it confirms none.
 WIDEST = 0.4
 # Of several recorded settings the one nearest the paper's answers a cell, never the one nearest its number.
 PREFERRED = {
@@ -42,10 +44,11 @@ def report(found: list[dict], home=None) -> dict:
     -------
     dict
         ``papers`` (counts of verdicts by paper id), ``cells`` and ``claims`` (lists of dict). A cell has
-        ``paper``, ``table``, ``row``, ``column``, ``printed``, ``ours``, ``low``, ``high`` (fractions of 1 or
-        None), ``n`` (test images), ``runs``, ``verdict`` (one of `VERDICTS`), ``reason``, ``record`` (id of
-        the first run or None), ``records``, ``deviations``, ``data_source``, ``weights_source``. A claim has
-        ``paper``, ``claim``, ``verdict``, ``reason``, ``records``.
+        ``paper``, ``table``, ``row``, ``column``, ``metric``, ``printed``, ``ours``, ``low``, ``high`` (in the
+        unit of the metric, shares as fractions of 1; or None), ``n`` (test images), ``runs``, ``verdict`` (one of
+        `VERDICTS`), ``reason``, ``record`` (id of the first run or None), ``records``, ``deviations``,
+        ``data_source``, ``weights_source``. A claim has ``paper``, ``claim``, ``verdict``, ``reason``,
+        ``records``.
     """
     cells = [judge(cell, found) for paper in papers.load_all() for cell in paper.cells]
     counts = {}
@@ -67,6 +70,7 @@ def judge(cell: Cell, found: list[dict]) -> dict:
         "table": cell.table,
         "row": cell.row,
         "column": cell.column,
+        "metric": cell.metric,
         "printed": cell.printed,
         "ours": mean(values) if values else None,
         "low": None,
@@ -82,7 +86,8 @@ def judge(cell: Cell, found: list[dict]) -> dict:
         "weights_source": runs[0]["weights"]["source"] if runs else None,
     }
     if runs:
-        interval = _interval(values, entry["n"], cell.metric)
+        whole = entry["n"] if METRICS[cell.metric].of == "images" else cell.of
+        interval = _interval(values, whole, cell.metric)
         entry["low"], entry["high"] = interval or (None, None)
         entry["verdict"], entry["reason"] = _verdict(cell, runs, entry)
     return entry
@@ -135,10 +140,10 @@ def claims(found: list[dict], home=None) -> list[dict]:
 
 
 def _claim(claim: papers.Claim, paper: papers.Paper, evidence: Evidence, elsewhere: bool) -> dict:
-    cases = getattr(rules, claim.rule)(evidence)
+    cases = rulebook.cases(claim, paper.id, evidence)
     tested = [case for case in cases if case.holds is not None]
     held = sum(case.holds for case in tested)
-    own = [case.holds for case in getattr(rules, claim.rule)(printed(paper)) if case.holds is not None]
+    own = [c.holds for c in rulebook.cases(claim, paper.id, printed(paper)) if c.holds is not None]
     aside = f" The paper's own numbers support it in {sum(own)} of {len(own)} cases." if own else ""
     if not tested:
         verdict = "not_testable" if elsewhere and cases else "unrecorded"
@@ -183,7 +188,8 @@ def _evidence(paper: papers.Paper, found: list[dict], home) -> tuple[Evidence, b
 
 
 def _verdict(cell: Cell, runs: list[dict], entry: dict) -> tuple[str, str]:
-    ours = f"ours is {_percent(entry['ours'])}" + (f" ({_span(entry)})" if entry["low"] is not None else "")
+    known, say = entry["low"] is not None, partial(shown, metric=cell.metric)
+    ours = f"ours is {say(entry['ours'])}" + (f" ({_span(entry)})" if known else "")
     if not comparable(runs[0], cell):
         name, source = runs[0]["data"]["name"], runs[0]["data"]["source"]
         return "not_testable", (
@@ -194,39 +200,49 @@ def _verdict(cell: Cell, runs: list[dict], entry: dict) -> tuple[str, str]:
         return "not_testable", f"The paper printed no number here; {ours}. {cell.missing}".strip()
     half = 0.5 * 10**-cell.decimals
     many = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
-    basis = f"{many} on {entry['n']} images; {_span(entry)}" if entry["low"] is not None else many
-    if entry["low"] is not None and entry["high"] - entry["low"] > WIDEST:
-        return "not_testable", f"Printed {_percent(cell.printed)}, {ours}: the seeds differ too much to tell ({many})."
-    if entry["low"] is not None and entry["low"] - half <= cell.printed <= entry["high"] + half:
-        return "reproduced", f"The printed {_percent(cell.printed)} lies inside our interval ({basis})."
+    basis = f"{many} on {entry['n']} images; {_span(entry)}" if known else many
+    low, high = (entry["low"], entry["high"]) if known else (entry["ours"],) * 2
+    if high - low > (WIDEST if METRICS[cell.metric].kind == "share" else abs(entry["ours"])):
+        return "not_testable", f"Printed {say(cell.printed)}, {ours}: the seeds differ too much to tell ({many})."
+    if low - half <= cell.printed <= high + half:
+        where = "lies inside our interval" if known else "is ours after rounding"
+        return "reproduced", f"The printed {say(cell.printed)} {where} ({basis})."
     here, there, what = _references(cell, runs)
     if here is not None and there is not None and cell.printed != there:
         above = cell.printed > there
-        low, high = (entry["ours"],) * 2 if entry["low"] is None else (entry["low"], entry["high"])
         if (low > here) if above else (high < here):
             side = "above" if above else "below"
-            return "direction", f"Printed {_percent(cell.printed)}, {ours}; both are {side} {what} ({many})."
-    missed = f"neither the number nor its side of {what} is reproduced"
-    return "differs", f"Printed {_percent(cell.printed)}, {ours}; {missed} ({many})."
+            return "direction", f"Printed {say(cell.printed)}, {ours}; both are {side} {what} ({many})."
+    missed = f"neither the number nor its side of {what} is reproduced" if what else "it is not reproduced"
+    return "differs", f"Printed {say(cell.printed)}, {ours}; {missed} ({many})."
 
 
 def _references(cell: Cell, runs: list[dict]) -> tuple[float | None, float | None, str]:
     """Reference value for our number and for the printed one, and its name in words."""
+    if not cell.reference:
+        return None, None, ""
     if cell.reference == "majority":
-        what = f"the share of the commonest class ({_percent(cell.majority)})"
-        return cell.majority, cell.majority, what
-    clean = papers.load(cell.paper).cell(cell.table, cell.row, cell.reference)
-    values = [_value(record, clean) for record in runs if _entry(record, clean)]
-    return (mean(values) if values else None), clean.printed, f"the {cell.reference} column's value"
+        always = "the share of the commonest class"
+        what = always if cell.metric == "accuracy" else "what always giving the commonest class would reach"
+        return cell.majority, cell.majority, f"{what} ({shown(cell.majority, cell.metric)})"
+    other = papers.load(cell.paper).reference_of(cell)
+    values = [_value(record, other) for record in runs if _entry(record, other)]
+    kind = "column" if other.row == cell.row else "row"
+    return (mean(values) if values else None), other.printed, f"the {cell.reference} {kind}'s value"
 
 
-def _interval(values: list[float], n: int, metric: str) -> intervals.Interval | None:
-    """95 % interval for one more run; None with fewer than 3 runs if the metric is no share of images."""
+def _interval(values: list[float], whole: int | None, metric: str) -> intervals.Interval | None:
+    """95 % interval for one more run; None with fewer than 3 runs of what is no share or count of images."""
+    kind = METRICS[metric].kind
     if len(values) >= 3:
         low, high = intervals.over_seeds(values, LEVEL, "new_run")
-        return intervals.Interval(max(0.0, low), min(1.0, high))
+        return intervals.Interval(max(0.0, low), min(1.0, high) if kind == "share" else high)
+    if whole is None or kind == "number":
+        return None
     # Two runs see the same images, so they do not make a test set of twice the size.
-    return intervals.wilson(mean(values) * n, n, LEVEL) if metric == "accuracy" else None
+    right = mean(values) * (whole if kind == "share" else 1)
+    low, high = intervals.wilson(right, whole, LEVEL)
+    return intervals.Interval(low, high) if kind == "share" else intervals.Interval(low * whole, high * whole)
 
 
 def _entry(record: dict, cell: Cell) -> dict | None:
@@ -255,9 +271,8 @@ def _place(order: tuple[str, ...], name: str) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"
-
-
 def _span(entry: dict) -> str:
-    return f"95 % interval {100 * entry['low']:.1f} to {100 * entry['high']:.1f} %"
+    if METRICS[entry["metric"]].kind == "share":
+        return f"95 % interval {100 * entry['low']:.1f} to {100 * entry['high']:.1f} %"
+    low, high = (shown(entry[end], entry["metric"]) for end in ("low", "high"))
+    return f"95 % interval {low} to {high}"

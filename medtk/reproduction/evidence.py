@@ -27,7 +27,9 @@ NAMES = {
     "mobilenetv2": "MobileNetV2",
     "resnet50": "ResNet50",
 }
-Key = tuple[str, str, str, float]
+# Paper 1: data set, network, defense, epsilon. The others: table, row, column.
+Key = tuple
+SETTINGS = ("dataset", "network", "defense", "epsilon")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Evidence:
 
     Attributes
     ----------
-    runs : dict of (data set, network, defense, epsilon) to dict of record id to accuracy
-        A printed number has the id ``"printed"``.
+    runs : dict of `Key` to dict of record id to value
+        The key as `key_of` gives it; a printed number has the id ``"printed"``.
     records : list of dict
         All records that count; empty for printed numbers.
     predictions : callable
@@ -59,15 +61,15 @@ class Evidence:
     records: list[dict] = field(default_factory=list)
     predictions: Callable[[dict], dict] | None = None
 
-    def value(self, dataset: str, network: str, defense: str = "none", epsilon: float = 0.0) -> float | None:
-        """Mean accuracy over the runs, or None."""
-        runs = self.runs.get((dataset, network, defense, epsilon))
+    def value(self, key: Key) -> float | None:
+        """Mean over the runs, or None."""
+        runs = self.runs.get(key)
         return mean(runs.values()) if runs else None
 
 
 def key_of(cell: papers.Cell) -> Key:
-    """Data set, network, defense and epsilon of a cell."""
-    return tuple(cell.needs.get(name) for name in ("dataset", "network", "defense", "epsilon"))
+    """Data set, network, defense and epsilon of a cell where it has them, else its table, row and column."""
+    return tuple(cell.needs[name] for name in SETTINGS) if cell.needs.keys() >= set(SETTINGS) else cell.key
 
 
 def printed(paper: papers.Paper) -> Evidence:
@@ -91,7 +93,7 @@ def keys_of(dataset: str, network: str, defense: str, epsilons: Iterable[float])
 
 def compare(evidence: Evidence, name: str, keys: tuple[Key, ...], judge: Callable) -> Case:
     """Case from the mean values at ``keys``; ``judge(values)`` gives whether it holds and the numbers."""
-    values = [evidence.value(*key) for key in keys]
+    values = [evidence.value(key) for key in keys]
     if None in values:
         return Case(name, None, "not all recorded")
     holds, detail = judge(values)

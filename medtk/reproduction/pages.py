@@ -1,6 +1,7 @@
 """The ledger as pages of the book: Markdown made from `medtk.reproduction.compare.report`, never typed."""
 
 from medtk.reproduction import forensics, papers
+from medtk.reproduction.quantities import METRICS, shown
 
 # Words carry the verdict; the sign helps to find it on a full page, in any colour and without one.
 WORDS = {
@@ -18,9 +19,10 @@ CLAIM_WORDS = {
 }
 RULE = """A number is **reproduced** when the printed value lies inside our 95 % interval: where there are
 three or more runs, where one more would fall; else Wilson's interval for the test images. **Direction holds**
-when both numbers lie on the same side of a reference: the share of the commonest class for clean images, the
-value on clean images for attacked ones. Where three seeds differ so much that the interval is wider than 40
-points, nothing can be told. Runs on synthetic images and quick runs never count."""
+when both numbers lie on the same side of a reference: what always giving the commonest class would reach, or
+the number that the paper sets beside it (for attacked images the value on clean ones). Where three seeds differ
+so much that the interval of a share is wider than 40 points, or that of another quantity wider than its value,
+nothing can be told. Runs on synthetic images and quick runs never count."""
 
 
 def scoreboard_page(report: dict) -> str:
@@ -66,15 +68,16 @@ def paper_page(report: dict, paper: str) -> str:
     lines = [f"({paper.replace('_', '-')}-tables)=", "# Printed and recorded numbers", ""]
     lines += [f"*{study.title}.* {RULE}"]
     if not study.cells:
-        lines += ["", "No table of this study is transcribed yet."]
+        lines += ["", "This study prints no table and no measured value. Its claims are what can be tested."]
     for table, facts in study.tables.items():
-        lines += ["", f"## Table {table}: {facts['title']}", ""]
+        name = table if table.startswith("Fig") else f"Table {table}"
+        lines += ["", f"## {name}: {facts['title']}", ""]
         mine = [cell for cell in cells if cell["table"] == table]
         lines += _table(
             ["Row", "Column", "Printed", "Ours", "95 % interval", "Images, runs", "Data, weights", "Verdict"],
             [_row(study, cell) for cell in mine],
         )
-        lines += _notes(mine)
+        lines += _smaller(mine) + _notes(mine)
     if claims := [claim for claim in report["claims"] if claim["paper"] == paper]:
         lines += ["", "## Claims", ""]
         rows = [[claim["claim"], CLAIM_WORDS[claim["verdict"]], claim["reason"]] for claim in claims]
@@ -88,18 +91,28 @@ def paper_page(report: dict, paper: str) -> str:
 
 def _row(study: papers.Paper, cell: dict) -> list[str]:
     text = study.cell(cell["table"], cell["row"], cell["column"]).text
-    interval = f"{_percent(cell['low'])} to {_percent(cell['high'])}" if cell["low"] is not None else ""
+    low, high = cell["low"], cell["high"]
+    interval = f"{shown(low, cell['metric'])} to {shown(high, cell['metric'])}" if low is not None else ""
     recorded = cell["ours"] is not None
     return [
         cell["row"],
         cell["column"],
         text if cell["printed"] is not None else f"{text} (none)",
-        _percent(cell["ours"]) if recorded else "",
+        shown(cell["ours"], cell["metric"]) if recorded else "",
         interval,
         f"{cell['n']}, {cell['runs']}" if recorded else "",
         f"{cell['data_source']}, {cell['weights_source']}" if recorded else "",
         WORDS[cell["verdict"]],
     ]
+
+
+def _smaller(cells: list[dict]) -> list[str]:
+    """Sentence on the columns in which a smaller number is the better one."""
+    small = {cell["column"]: None for cell in cells if METRICS[cell["metric"]].better == "lower"}
+    if not small:
+        return []
+    every = len(small) == len({cell["column"] for cell in cells})
+    return ["", "Smaller is better." if every else f"Smaller is better in: {', '.join(small)}."]
 
 
 def _notes(cells: list[dict]) -> list[str]:
@@ -128,7 +141,3 @@ def _plain(text: str) -> str:
     for i in range(0, len(parts), 2):  # the odd ones are code
         parts[i] = parts[i].replace("*", "\\*").replace("_", "\\_").replace("$", "\\$")
     return "`".join(parts)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"

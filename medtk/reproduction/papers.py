@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from medtk.errors import UnknownName
+from medtk.reproduction.quantities import METRICS, constant
 
 IDS = ("robust_transfer", "clustered_covid", "pgsl", "lightweight", "hospital")
 
@@ -19,23 +20,26 @@ class Cell:
     paper, table, row, column : str
         Where it stands.
     printed : float or None
-        The number as a fraction of 1; None where the paper printed none, see ``missing``.
+        The number, a percentage as a fraction of 1; None where the paper printed none, see ``missing``.
     text : str
-        The characters in the paper: ``"83.97%"``, ``"N/A*"``.
+        The characters in the paper: ``"83.97%"``, ``"N/A*"``; ``"plotted"`` for a point of a figure.
     decimals : int
-        Decimals of ``printed`` as a fraction: 4 for ``"83.97%"``.
+        Decimals of ``printed``: 4 for ``"83.97%"``, 2 for ``"1.85"``.
     n : int or None
         Images of the test set that the paper names.
+    of : int or None
+        Images that a share or a count is taken of: all of them for an accuracy, those of one class for its
+        recall; None where the paper does not say.
     metric : str
-        Key of `medtk.evaluation.metrics.classification`.
+        Key of `medtk.reproduction.quantities.METRICS`.
     needs : dict
-        ``dataset``, ``network``, ``defense`` (``none``, ``at``, ``kd``), ``epsilon`` of the run that
-        answers it.
+        What the run that answers it was made with: ``dataset`` always, then for paper 1 ``network``,
+        ``defense`` (``none``, ``at``, ``kd``) and ``epsilon``, for the others what their tables vary.
     reference : str
-        What the direction is judged against: ``"majority"`` (always saying the commonest class) or a
-        column's name.
+        What the direction is judged against: ``"majority"`` (always saying the commonest class), a column's
+        or a row's name, or empty for nothing.
     majority : float or None
-        Share of the commonest class in the test set.
+        What always saying the commonest class of the test set gives in this metric.
     missing : str
         Why there is no printed number, in words; empty where there is one.
     command : str
@@ -50,6 +54,7 @@ class Cell:
     text: str
     decimals: int
     n: int | None
+    of: int | None
     metric: str
     needs: dict
     reference: str
@@ -65,7 +70,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the paper in our words, with the rule of `medtk.reproduction.rules` that tests it."""
+    """A statement of the paper in our words, with the name of the rule that tests it.
+
+    A rule is a function of `medtk.reproduction.rulebook`; a claim whose rule is not there stays unrecorded.
+    """
 
     id: str
     text: str
@@ -102,6 +110,12 @@ class Paper:
         if name not in places:
             raise UnknownName(f"cell of paper {self.id}", name, places)
         return places[name]
+
+    def reference_of(self, cell: Cell) -> Cell:
+        """Cell that the direction of another is judged against: of the same row, or of the same column."""
+        if cell.reference in self.tables[cell.table]["columns"]:
+            return self.cell(cell.table, cell.row, cell.reference)
+        return self.cell(cell.table, cell.reference, cell.column)
 
 
 @cache
@@ -145,8 +159,8 @@ def load_all() -> list[Paper]:
 
 
 def parse(text: str) -> tuple[float | None, int]:
-    """Fraction and its decimals: ``"83.97%"`` gives (0.8397, 4), ``"—"`` gives (None, 0)."""
-    digits = text.strip().removesuffix("%").strip()
+    """Value and its decimals: ``"83.97%"`` gives (0.8397, 4), ``"1,024"`` (1024.0, 0), ``"—"`` (None, 0)."""
+    digits = text.strip().removesuffix("%").strip().replace(",", "")
     try:
         value = float(digits)
     except ValueError:
@@ -157,18 +171,17 @@ def parse(text: str) -> tuple[float | None, int]:
 
 
 def _cells(paper: str, table: dict, datasets: dict) -> list[Cell]:
-    cells = []
+    cells, columns = [], table["columns"]
+    settings = table.get("column_needs", [{}] * len(columns))
     for row in table["rows"]:
-        for column, settings, text in zip(
-            table["columns"], table["column_needs"], row["printed"], strict=True
-        ):
-            needs = {**table["needs"], **row["needs"], **settings}
+        for i, (column, text) in enumerate(zip(columns, row["printed"], strict=True)):
+            needs = {**table["needs"], **row["needs"], **settings[i]}
             dataset = datasets.get(needs.get("dataset"), {})
+            metric, n = _of_column(table["metric"], i), row.get("n", dataset.get("n_test"))
+            sizes = {"images": n, "class": dataset.get("classes", {}).get(needs.get("class"))}
+            share = dataset["majority"] / dataset["n_test"] if "majority" in dataset else None
+            classes = len(dataset.get("classes", {}))
             printed, decimals = parse(text)
-            first = column == table["columns"][0]
-            reference = (
-                table["reference"] if first else table.get("reference_after_first", table["reference"])
-            )
             cells.append(
                 Cell(
                     paper=paper,
@@ -178,13 +191,31 @@ def _cells(paper: str, table: dict, datasets: dict) -> list[Cell]:
                     printed=printed,
                     text=text,
                     decimals=decimals,
-                    n=dataset.get("n_test"),
-                    metric=table["metric"],
+                    n=n,
+                    of=sizes.get(METRICS[metric].of),
+                    metric=metric,
                     needs=needs,
-                    reference=reference,
-                    majority=dataset["majority"] / dataset["n_test"] if "majority" in dataset else None,
-                    missing=row.get("missing", {}).get(column, "") if printed is None else "",
+                    reference=_reference(table, row, i),
+                    majority=None if share is None else constant(metric, share, classes),
+                    missing="" if printed is not None else _missing(row, column),
                     command=table["command"].format(**needs),
                 )
             )
     return cells
+
+
+def _of_column(value, i: int):
+    """One value for the whole table, or a list with one for each column."""
+    return value[i] if isinstance(value, list) else value
+
+
+def _reference(table: dict, row: dict, i: int) -> str:
+    """The row's own reference, else the table's for this column."""
+    rest = "reference_after_first" if i and "reference_after_first" in table else "reference"
+    return row.get("reference", _of_column(table[rest], i))
+
+
+def _missing(row: dict, column: str) -> str:
+    """Why a number is missing: one sentence for the whole row, or one for each column."""
+    reason = row.get("missing", {})
+    return reason if isinstance(reason, str) else reason.get(column, "")

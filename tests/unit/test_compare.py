@@ -3,7 +3,7 @@ import json
 import ledger
 import pytest
 
-from medtk.reproduction import compare, pages, papers, records, rules
+from medtk.reproduction import compare, pages, papers, records, rulebook
 from medtk.reproduction.evidence import Evidence, printed
 
 PAPER = papers.load("robust_transfer")
@@ -174,10 +174,8 @@ def test_claims_from_records(tmp_path):
     ledger.write(tmp_path, 120, name="mobilenet", column="MobileNetV2")
     ledger.write(tmp_path, 42, name="resnet", column="ResNet50", extra={"reestimated": 116})
     ledger.write(tmp_path, 114, name="resnet1", column="ResNet50", extra={"reestimated": 114}, seed=1)
-    found = {
-        claim.rule: entry
-        for claim, entry in zip(PAPER.claims, compare.claims(records.read_all(tmp_path)), strict=True)
-    }
+    mine = [entry for entry in compare.claims(records.read_all(tmp_path)) if entry["paper"] == PAPER.id]
+    found = {claim.rule: entry for claim, entry in zip(PAPER.claims, mine, strict=True)}
     assert found["attack_lowers"]["verdict"] == "direction"  # 1 of 11 cases is recorded
     assert "Holds in 1 of 1 recorded cases. 10 more" in found["attack_lowers"]["reason"]
     assert found["attack_lowers"]["records"] == ["robust_transfer/11_transfer_learning/run"]
@@ -219,11 +217,13 @@ def test_the_flip_of_a_chest_image_is_looked_for_in_the_predictions(tmp_path):
     assert compare.claims(found, tmp_path)[at]["verdict"] == "reproduced"
 
 
-def test_every_rule_bears_an_empty_ledger_and_the_printed_numbers():
-    for claim in PAPER.claims:
-        rule = getattr(rules, claim.rule)
-        assert all(case.holds is None for case in rule(Evidence({})))
-        assert all(case.holds is not None for case in rule(printed(PAPER)))
+@pytest.mark.parametrize("paper", papers.IDS)
+def test_every_rule_bears_an_empty_ledger_and_the_printed_numbers(paper):
+    study = papers.load(paper)
+    for claim in study.claims:
+        assert all(case.holds is None for case in rulebook.cases(claim, paper, Evidence({})))
+        if claim.rule != "best_mu":  # it asks a figure that prints no number
+            assert all(case.holds is not None for case in rulebook.cases(claim, paper, printed(study)))
 
 
 def test_pages_say_every_number_and_every_verdict_in_words(tmp_path):
@@ -242,7 +242,100 @@ def test_pages_say_every_number_and_every_verdict_in_words(tmp_path):
     board = pages.scoreboard_page(report)
     assert "| 222 |" in board
     assert PAPER.claims[0].text in board
-    assert "No table of this study" in pages.paper_page(report, "pgsl")
+    assert "prints no table" in pages.paper_page(report, "lightweight")
+
+
+@pytest.mark.parametrize("paper", papers.IDS[1:])
+def test_pages_of_the_other_papers_hold_every_printed_number_and_claim(tmp_path, paper):
+    study = papers.load(paper)
+    page = pages.paper_page(compare.report(records.read_all(tmp_path)), paper)
+    assert all(f"| {cell.text}" in page for cell in study.cells)
+    assert all(claim.text.replace("_", "\\_") in page for claim in study.claims)
+    assert all(f"## {table}:" in page or f"## Table {table}:" in page for table in study.tables)
+    assert ("Smaller is better" in page) == (paper in ("pgsl", "hospital"))
+
+
+def measured(paper, *values, n=624, dataset="chest_xray", name="run"):
+    """Records as a run of another paper would leave them: a value for each cell, by place and metric."""
+    cells = [
+        {"table": place[0], "row": place[1], "column": place[2], "predictions": f"p{i}", "metric": metric}
+        for i, (place, metric, _) in enumerate(values)
+    ]
+    metrics = {f"p{i}": {metric: value, "n": n} for i, (_, metric, value) in enumerate(values)}
+    return {
+        "id": f"{paper}/x/{name}", "experiment": "x", "paper": paper, "cells": cells, "metrics": metrics,
+        "parameters": {}, "seed": int(name[-1]) if name[-1].isdigit() else 0, "profile": "paper",
+        "data": {"name": dataset, "source": "official"}, "weights": {"source": "random"}, "deviations": [],
+    }  # fmt: skip
+
+
+def other(paper, place, *found):
+    return compare.judge(papers.load(paper).cell(*place), list(found))
+
+
+def test_counts_have_intervals_and_numbers_need_three_runs():
+    wrong, loss = ("1", "Global Model", "FN"), ("1", "Global Model", "Loss")
+    one = measured("hospital", (wrong, "false_negatives", 100.0), (loss, "loss", 0.41))
+    entry = other("hospital", wrong, one)
+    assert entry["verdict"] == "reproduced" and 80 < entry["low"] < 100 < 110 < entry["high"] < 125
+    assert "printed 110" in entry["reason"] and "%" not in entry["reason"].replace("95 %", "")
+    entry = other("hospital", loss, one)
+    assert (entry["verdict"], entry["low"]) == ("differs", None)
+    three = [measured("hospital", (loss, "loss", v), name=f"s{i}") for i, v in enumerate((0.38, 0.40, 0.43))]
+    entry = other("hospital", loss, *three)
+    assert entry["verdict"] == "reproduced" and entry["runs"] == 3
+    wild = [measured("hospital", (loss, "loss", v), name=f"s{i}") for i, v in enumerate((0.1, 0.4, 0.9))]
+    assert other("hospital", loss, *wild)["verdict"] == "not_testable"
+
+
+def test_an_exact_number_is_reproduced_by_one_run():
+    place = ("Fig. 1", "dense_2", "Param #")
+    entry = other("hospital", place, measured("hospital", (place, "parameters", 40_992)))
+    assert entry["verdict"] == "reproduced" and "40,992 is ours" in entry["reason"]
+    entry = other("hospital", place, measured("hospital", (place, "parameters", 40_991)))
+    assert entry["verdict"] == "differs" and "it is not reproduced" in entry["reason"]
+
+
+def test_recall_is_a_share_of_its_class_and_precision_of_nobody_knows_what():
+    place = ("III", "X-ray / COVID-19", "Clustered / Recall")
+    found = measured("clustered_covid", (place, "recall", 36 / 44), n=313, dataset="covid_xray_paper")
+    entry = other("clustered_covid", place, found)
+    assert entry["verdict"] == "reproduced" and entry["high"] - entry["low"] > 0.2  # 44 images, not 313
+    place = ("III", "X-ray / COVID-19", "Clustered / Precision")
+    found = measured("clustered_covid", (place, "precision", 0.9), n=313, dataset="covid_xray_paper")
+    assert other("clustered_covid", place, found)["low"] is None
+
+
+def test_smaller_errors_are_judged_against_another_row():
+    ours, noise = ("I", "Ours (DLG)", "MIAS"), ("I", "[8] + DLG", "MIAS")
+    below = measured("pgsl", (ours, "mse", 1.0), (noise, "mse", 2.0), n=50, dataset="mias_paper")
+    entry = other("pgsl", ours, below)
+    assert entry["verdict"] == "direction" and "below the [8] + DLG row's value" in entry["reason"]
+    above = measured("pgsl", (ours, "mse", 2.1), (noise, "mse", 2.0), n=50, dataset="mias_paper")
+    assert other("pgsl", ours, above)["verdict"] == "differs"
+
+
+def test_the_constant_answer_stands_for_macro_f1_too():
+    place = ("1", "Global Model", "F1 Avg")
+    low, high = (other("hospital", place, measured("hospital", (place, "macro_f1", v))) for v in (0.30, 0.60))
+    assert (low["verdict"], high["verdict"]) == ("differs", "direction")
+    assert "always giving the commonest class" in high["reason"] and "38.46 %" in high["reason"]
+
+
+def test_claims_of_other_papers_are_judged_by_their_tables():
+    def verdict(*found):
+        claims = compare.claims(list(found))
+        return next(c for c in claims if c["paper"] == "hospital" and "lie close together" in c["claim"])
+
+    def three(values):
+        columns = (("Accuracy", "accuracy"), ("F1 Avg", "macro_f1"))
+        rows = [(("2", f"Hospital {i}", c), m, v) for i, v in enumerate(values, 1) for c, m in columns]
+        return measured("hospital", *rows, n=208)
+
+    assert verdict()["verdict"] == "unrecorded"
+    assert verdict(three((0.80, 0.81, 0.82)))["verdict"] == "reproduced"
+    assert verdict(three((0.70, 0.81, 0.82)))["verdict"] == "differs"
+    assert "support it in 2 of 2 cases" in verdict()["reason"]
 
 
 def test_markdown_signs_in_a_sentence_stay_text():

@@ -1,0 +1,29 @@
+"""Which function tests which claim.
+
+A claim names a rule; the rule is the function of that name in the module of its paper. A claim whose rule is not
+written stays unrecorded: it waits for an experiment, and for the function that reads it.
+"""
+
+from collections.abc import Callable
+
+from medtk.reproduction import rules, rules_clustered_covid, rules_hospital, rules_pgsl
+from medtk.reproduction.evidence import Case, Evidence
+from medtk.reproduction.papers import Claim
+
+BOOKS = {
+    "robust_transfer": rules,
+    "clustered_covid": rules_clustered_covid,
+    "pgsl": rules_pgsl,
+    "hospital": rules_hospital,
+}
+
+
+def find(paper: str, rule: str) -> Callable[[Evidence], list[Case]] | None:
+    """The function behind a rule's name, or None where there is none."""
+    return getattr(BOOKS.get(paper), rule, None)
+
+
+def cases(claim: Claim, paper: str, evidence: Evidence) -> list[Case]:
+    """Cases of a claim that the evidence speaks to; none where no rule is written."""
+    rule = find(paper, claim.rule)
+    return rule(evidence) if rule else []
