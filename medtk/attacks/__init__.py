@@ -4,16 +4,16 @@ Each is called as ``attack(model, images, labels, budget, *, settings)`` and giv
 budget and settings fixed by `functools.partial`, all are ``attack(model, images, labels)``.
 """
 
-from medtk.attacks.apgd import apgd
+from medtk.attacks.auto_pgd import apgd
 from medtk.attacks.black_box import square
 from medtk.attacks.boundary import fab
+from medtk.attacks.ensemble import WorstCase, worst_case
+from medtk.attacks.evolution import one_pixel
 from medtk.attacks.gradient import fgsm, fgsm_path
 from medtk.attacks.iterative import bim, mi_fgsm, pgd
 from medtk.attacks.minimal import carlini_wagner, deepfool
-from medtk.attacks.one_pixel import one_pixel
 from medtk.attacks.sparse import jsma, saliency_map
 from medtk.attacks.universal import apply_universal, universal_perturbation
-from medtk.attacks.worst_case import WorstCase, worst_case
 
 __all__ = [
     "WorstCase",

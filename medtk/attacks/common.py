@@ -58,11 +58,19 @@ class Goal:
 
     def losses(self, scores: np.ndarray) -> np.ndarray:
         """`loss` of scores that are arrays."""
-        return ops.convert_to_numpy(self.loss(scores, self.classes))
+        shifted = scores - scores.max(axis=1, keepdims=True)
+        loss = np.log(np.exp(shifted).sum(axis=1)) - self._own(shifted)
+        return -loss if self.targeted else loss
 
     def margins(self, scores: np.ndarray) -> np.ndarray:
         """`margin` of scores that are arrays."""
-        return ops.convert_to_numpy(self.margin(scores, self.classes))
+        others = scores.copy()
+        others[np.arange(len(scores)), self.classes] = -np.inf
+        margin = others.max(axis=1) - self._own(scores)
+        return -margin if self.targeted else margin
+
+    def _own(self, scores: np.ndarray) -> np.ndarray:
+        return scores[np.arange(len(scores)), self.classes]
 
     def of(self, chosen: np.ndarray) -> "Goal":
         """Goal of the `chosen` images."""

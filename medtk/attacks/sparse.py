@@ -204,7 +204,7 @@ def jsma(
     toward = goal.classes
     if targets is None:
         toward = rivals(scores(model, images, batch_size=batch_size), goal.classes, 1)[:, 1]
-    points, sign = images.reshape(len(images), -1).copy(), np.sign(theta)
+    points, sign = images.reshape(len(images), np.prod(images.shape[1:])).copy(), np.sign(theta)
     most, end = int(gamma * points.shape[1]), 1.0 if theta > 0 else 0.0
     changed, active = np.zeros(points.shape, bool), np.arange(len(images))
     while len(active):
@@ -216,7 +216,7 @@ def jsma(
         active, free = active[going], free[going]
         if not len(active):
             break
-        alpha, beta = sign * slopes[going].reshape(len(active), 2, -1).swapaxes(0, 1)
+        alpha, beta = sign * slopes[going].reshape(len(active), 2, points.shape[1]).swapaxes(0, 1)
         for chosen in best_pairs(alpha, beta, free):
             moved = points[active, chosen] + np.float32(theta)
             points[active, chosen] = np.clip(moved, 0, 1) if clip else moved

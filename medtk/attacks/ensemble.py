@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from medtk.attacks.apgd import apgd
+from medtk.attacks.auto_pgd import apgd
 from medtk.attacks.black_box import square
 from medtk.attacks.boundary import fab
 from medtk.attacks.common import at_least, prepared

@@ -1,5 +1,7 @@
 """Auto-PGD: projected gradient ascent that sets its own step size."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -31,7 +33,7 @@ def checkpoints(steps: int) -> list[int]:
     shares = [0.0, 0.22]
     while shares[-1] < 1:
         shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
-    return [int(np.ceil(share * steps)) for share in shares[1:]]
+    return [math.ceil(round(share * steps, 6)) for share in shares[1:]]
 
 
 def apgd(
