@@ -1,0 +1,291 @@
+"""Did the attack fail, or only its gradient? A defence is judged by attacks that know of it.
+
+A network whose gradient is zero, or points nowhere, looks robust to every attack that follows the gradient and is not.
+Athalye, Carlini and Wagner (2018), "Obfuscated gradients give a false sense of security", section 3.1, list how such a
+network behaves; `evaluate_adaptively` looks for each of these signs.
+"""
+
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+from scipy.special import log_softmax
+
+from medtk import attacks, models
+from medtk.errors import BadParameter
+from medtk.models.gradients import loss_gradient, scores
+
+# Step sizes of the sweep, as shares of epsilon.
+STEP_SHARES = (0.05, 0.125, 0.25, 0.5, 1.0)
+# Budgets of the sweep, as multiples of epsilon; after them comes 1, which can turn any pixel into any other.
+EPSILON_MULTIPLES = (1, 2, 4, 8)
+TINY = 1e-8
+
+
+@dataclass(frozen=True)
+class Check:
+    """One sign of masked gradients.
+
+    Attributes
+    ----------
+    name : str
+        What would be seen if gradients were masked: ``one_step_beats_iterative``.
+    suspicious : bool
+        Whether it was seen.
+    numbers : dict
+        What that rests on.
+    """
+
+    name: str
+    suspicious: bool
+    numbers: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `evaluate_adaptively` found. Accuracies are shares of all images.
+
+    Attributes
+    ----------
+    epsilon : float
+    n : int
+        Images.
+    accuracy : dict
+        By attack: ``clean``, ``one_step`` (FGSM), ``iterative`` (last point of many steps, at its best step size),
+        ``pgd``, ``rescaled`` (PGD on scores divided by their typical gap), ``square``, ``transfer`` if there is a
+        surrogate, ``random``, and ``worst``: images that withstand all of them.
+    gradient : dict
+        Norms of the gradients of the images that are classified right: ``share_zero``, ``share_tiny`` (below 1e-8),
+        ``median_norm``, ``smallest_norm``, ``largest_norm``.
+    step_sizes, epsilons : dict
+        Accuracy by step size of the iterative attack, and by budget of PGD.
+    surface : dict
+        ``distances``, shape (9,), from -2 epsilon to 2 epsilon; and ``loss``, shape (9, 9), the mean cross-entropy
+        that many steps along the sign of the gradient (rows) and along random signs (columns).
+    checks : tuple of Check
+    verdict : str
+        One sentence: ``gradients masked: ...``, ``no sign of masking ...`` or ``nothing to attack: ...``.
+    """
+
+    epsilon: float
+    n: int
+    accuracy: dict[str, float]
+    gradient: dict[str, float]
+    step_sizes: dict[float, float]
+    epsilons: dict[float, float]
+    surface: dict[str, np.ndarray] = field(repr=False)
+    checks: tuple[Check, ...]
+    verdict: str
+
+    @property
+    def masked(self) -> bool:
+        """Whether any sign was seen on a network that can be attacked at all."""
+        return self.verdict.startswith("gradients masked")
+
+
+def evaluate_adaptively(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    epsilon: float,
+    *,
+    surrogate: keras.Model | None = None,
+    steps: int = 20,
+    queries: int = 300,
+    random_draws: int = 50,
+    surface_images: int = 32,
+    tolerance: float = 0.02,
+    seed: int = 0,
+    batch_size: int = 256,
+) -> Report:
+    """Attack a network in all these ways and say whether its gradients can be believed.
+
+    All attacks stay within `epsilon` of each pixel and in [0, 1]. An image costs about 12 times `steps` passes forward
+    and back, and if it withstands these, `queries` + `random_draws` passes forward.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Images to probabilities, with a layer ``logits``.
+    images : ndarray of float32, shape (n, height, width, channels)
+        In [0, 1].
+    labels : ndarray of int, shape (n,)
+        True class ids.
+    epsilon : float
+        Budget in each pixel, above 0 and below 1.
+    surrogate : keras.Model, optional
+        Another network for the same task, such as the teacher of a distilled one: the source of a transfer attack.
+    steps : int
+        Of every iterative attack.
+    queries, random_draws : int
+        Of the Square attack, and random corners of the ball tried.
+    surface_images : int
+        Images that the loss surface is the mean of.
+    tolerance : float
+        A difference of accuracy up to this is not taken for a sign.
+    seed : int
+        Of everything random.
+    batch_size : int
+        Images a compiled step.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    BadParameter
+        If `epsilon` or `tolerance` is out of its range, or the labels are not those of the images.
+    """
+    if not 0 < epsilon < 1 or not 0 <= tolerance < 1:
+        raise BadParameter(f"epsilon must be above 0 and below 1, tolerance 0 or more, not {epsilon} and {tolerance}.")
+    images, labels = np.asarray(images, np.float32), np.asarray(labels)
+    gradients = loss_gradient(model, images, labels, batch_size=batch_size)
+    seen: set[int] = set()
+
+    def right(attacked):
+        said = scores(model, attacked, batch_size=batch_size).argmax(axis=1)
+        seen.update(said.tolist())
+        return said == labels
+
+    def pgd(network, budget):
+        return attacks.pgd(network, images, labels, budget, steps=steps, seed=seed, batch_size=batch_size)
+
+    common = {"steps": steps, "decay": 0.0, "batch_size": batch_size}  # no momentum, and no memory of better points
+    withstood = {"clean": right(images)}
+    withstood["one_step"] = right(attacks.fgsm(model, images, labels, epsilon, clip=True, batch_size=batch_size))
+    sweep = {
+        share * epsilon: right(attacks.mi_fgsm(model, images, labels, epsilon, step_size=share * epsilon, **common))
+        for share in STEP_SHARES
+    }
+    withstood["iterative"] = min(sweep.values(), key=np.mean)
+    budgets = sorted({min(multiple * epsilon, 1.0) for multiple in EPSILON_MULTIPLES} | {1.0})
+    by_budget = {budget: right(pgd(model, budget)) for budget in budgets}
+    withstood["pgd"] = by_budget[epsilon]
+    withstood["rescaled"] = right(pgd(rescaled(model, images, batch_size), epsilon))
+    if surrogate is not None:
+        withstood["transfer"] = right(pgd(surrogate, epsilon))
+
+    by_gradient = np.logical_and.reduce([*sweep.values(), *(withstood[a] for a in ("clean", "one_step", "pgd"))])
+    options = {"queries": queries, "seed": seed, "batch_size": batch_size}
+    withstood["square"] = right(attacks.square(model, images, labels, epsilon, **options))
+    withstood["random"] = _after_random_search(right, images, withstood["clean"], epsilon, random_draws, seed)
+
+    surface = _surface(model, images, labels, gradients, withstood["clean"], epsilon, surface_images, seed)
+    accuracy = {name: float(np.mean(mask)) for name, mask in withstood.items()}
+    accuracy["worst"] = float(np.mean(np.logical_and.reduce([by_gradient, *withstood.values()])))
+    epsilons = {budget: float(np.mean(mask)) for budget, mask in by_budget.items()}
+    gradient = _norms(gradients[withstood["clean"]])
+    unbounded = float(np.mean(np.logical_and.reduce([by_gradient, *by_budget.values()])))
+    missed = float(np.mean(by_gradient & ~withstood["random"]))
+    checks = _checks(accuracy, float(np.mean(by_gradient)), gradient, epsilons, unbounded, missed, surface, tolerance)
+    return Report(
+        epsilon=epsilon,
+        n=len(images),
+        accuracy=accuracy,
+        gradient=gradient,
+        step_sizes={size: float(np.mean(mask)) for size, mask in sweep.items()},
+        epsilons=epsilons,
+        surface=surface,
+        checks=checks,
+        verdict=_verdict(checks, accuracy, seen, epsilon),
+    )
+
+
+def rescaled(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> keras.Model:
+    """Network with the same decisions, its scores divided by the median gap between the best two.
+
+    Where large scores saturate the softmax, the gradient of the loss is zero or lost in rounding; this brings it
+    back, as dividing by the temperature does for a distilled network (Carlini and Wagner 2017, section VIII).
+    """
+    best = np.sort(scores(model, images, batch_size=batch_size), axis=1)[:, -2:]
+    gap = float(np.median(best[:, 1] - best[:, 0]))
+    image = keras.Input(model.input_shape[1:], name="image")
+    divided = keras.layers.Rescaling(1 / gap if gap > 0 else 1.0, name="logits")(models.logits(model)(image))
+    return keras.Model(image, keras.layers.Softmax(name="probabilities")(divided))
+
+
+def _after_random_search(right, images, resisting, epsilon, draws, seed) -> np.ndarray:
+    """Which images are classified right at every one of some random corners of the ball."""
+    random, resisting = np.random.default_rng(seed), resisting.copy()
+    for _ in range(draws):
+        corner = images + random.choice(np.float32([-epsilon, epsilon]), images.shape)
+        resisting &= right(np.clip(corner, 0, 1))
+        if not resisting.any():
+            break
+    return resisting
+
+
+def _norms(gradients: np.ndarray) -> dict[str, float]:
+    norms = np.sqrt(np.square(gradients.astype(float)).sum(axis=(1, 2, 3)))
+    if not len(norms):
+        norms = np.zeros(1)
+    return {
+        "share_zero": float(np.mean(norms == 0)),
+        "share_tiny": float(np.mean(norms < TINY)),
+        "median_norm": float(np.median(norms)),
+        "smallest_norm": float(norms.min()),
+        "largest_norm": float(norms.max()),
+    }
+
+
+def _surface(model, images, labels, gradients, chosen, epsilon, n, seed) -> dict[str, np.ndarray]:
+    chosen = np.flatnonzero(chosen)[:n]
+    x, uphill = images[chosen], np.sign(gradients[chosen])
+    aside = np.random.default_rng(seed).choice(np.float32([-1, 1]), x.shape)
+    distances = np.linspace(-2 * epsilon, 2 * epsilon, 9, dtype=np.float32)
+    loss = np.zeros((9, 9))
+    for row, along in enumerate(distances):
+        for column, across in enumerate(distances):
+            if len(chosen):
+                found = scores(model, x + along * uphill + across * aside).astype(float)
+                loss[row, column] = -np.mean(log_softmax(found, axis=1)[np.arange(len(x)), labels[chosen]])
+    return {"distances": distances, "loss": loss}
+
+
+def _checks(accuracy, by_gradient, gradient, epsilons, unbounded, missed, surface, tolerance) -> tuple[Check, ...]:
+    black_box = {name: accuracy[name] for name in ("square", "transfer") if name in accuracy}
+    by_size = np.array(list(epsilons.values()))
+    rise = float(np.max(np.maximum.accumulate(by_size[::-1])[::-1] - by_size))
+    stuck = by_size[-1] > tolerance and by_size[0] - by_size[-1] <= tolerance
+    loss, origin, step = surface["loss"], 4, 6  # distances 0 and epsilon
+    uphill, aside = (float(place - loss[origin, origin]) for place in (loss[step, origin], loss[origin, step]))
+    white_box = {"all_gradient_attacks": by_gradient}
+    return (
+        Check("zero_gradients", gradient["share_zero"] > tolerance, gradient),
+        Check("gradient_no_better_than_random", uphill <= aside, {"along_gradient": uphill, "random": aside}),
+        Check(
+            "one_step_beats_iterative",
+            accuracy["one_step"] < accuracy["iterative"] - tolerance,
+            {name: accuracy[name] for name in ("one_step", "iterative")},
+        ),
+        Check(
+            "black_box_beats_white_box",
+            min(black_box.values()) < by_gradient - tolerance,
+            black_box | white_box,
+        ),
+        Check("unbounded_attack_fails", unbounded > tolerance, {"accuracy_at_epsilon_1": unbounded}),
+        Check("random_search_finds_more", missed > tolerance, {"found_by_random_alone": missed}),
+        Check(
+            "bigger_epsilon_does_not_help",
+            rise > tolerance or stuck,
+            {f"epsilon={budget:g}": share for budget, share in epsilons.items()},
+        ),
+        Check(
+            "rescaled_scores_break_it",
+            accuracy["rescaled"] < by_gradient - tolerance,
+            {"rescaled": accuracy["rescaled"]} | white_box,
+        ),
+    )
+
+
+def _verdict(checks: tuple[Check, ...], accuracy: dict, seen: set[int], epsilon: float) -> str:
+    if not accuracy["clean"]:
+        return "nothing to attack: the network is wrong on every clean image."
+    if len(seen) == 1:
+        return "nothing to attack: the network answers one class, whatever it is shown."
+    signs = [check.name.replace("_", " ") for check in checks if check.suspicious]
+    if signs:
+        return f"gradients masked: {', '.join(signs)}."
+    worst = accuracy["worst"]
+    return f"no sign of masking: the strongest attack leaves {worst:.1%} of the images right at epsilon {epsilon:g}."
