@@ -26,7 +26,7 @@ class Cell:
     decimals : int
         Decimals of ``printed``: 4 for ``"83.97%"``, 2 for ``"1.85"``.
     n : int or None
-        Images of the test set that the paper names.
+        Images of the test set that the paper names; None where the number is not taken over it.
     of : int or None
         Images that a share or a count is taken of: all of them for an accuracy, those of one class for its
         recall; None where the paper does not say.
@@ -178,6 +178,8 @@ def _cells(paper: str, table: dict, datasets: dict) -> list[Cell]:
             needs = {**table["needs"], **row["needs"], **settings[i]}
             dataset = datasets.get(needs.get("dataset"), {})
             metric, n = _of_column(table["metric"], i), row.get("n", dataset.get("n_test"))
+            if METRICS[metric].kind == "number" and not METRICS[metric].of:
+                n = None  # parameters need no test set, and rebuilt images may be any
             sizes = {"images": n, "class": dataset.get("classes", {}).get(needs.get("class"))}
             share = dataset["majority"] / dataset["n_test"] if "majority" in dataset else None
             classes = len(dataset.get("classes", {}))

@@ -14,8 +14,8 @@ class Quantity:
     better : {'higher', 'lower', ''}
         Which way is better; empty where neither is.
     of : {'images', 'class', ''}
-        What a share or a count is taken of: all test images, those of one class, or neither (a precision is
-        taken of as many images as were called positive, which is not printed).
+        What it is taken of: all test images, those of one class, or something else (a precision is taken of as
+        many images as were called positive, a squared error of as many as somebody rebuilt; neither is printed).
     unit : str
         Written behind a number.
     """
@@ -45,7 +45,7 @@ METRICS = {
     "false_negatives": Quantity("count", "lower", "images"),
     "images": Quantity("number", ""),
     "parameters": Quantity("number", ""),
-    "loss": Quantity("number", "lower"),
+    "loss": Quantity("number", "lower", "images"),
     "mse": Quantity("number", "lower"),
     "psnr": Quantity("number", "higher", unit="dB"),
     "ssim": Quantity("number", "higher"),

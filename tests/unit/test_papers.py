@@ -180,7 +180,9 @@ def test_what_a_share_is_taken_of():
     assert hospital.cell("1", "Global Model", "Accuracy").of == 624
     assert hospital.cell("2", "Hospital 1", "Accuracy").of == 208
     assert hospital.cell("1", "Global Model", "FN").of == 624
-    assert hospital.cell("1", "Global Model", "Loss").of is None
+    assert hospital.cell("1", "Global Model", "Loss").n == 624
+    assert hospital.cell("Fig. 1", "dense_2", "Param #").n is None
+    assert {cell.n for cell in papers.load("pgsl").cells if cell.metric == "mse"} == {None}
 
 
 def test_the_constant_answer_is_known_in_every_metric_that_refers_to_it():
