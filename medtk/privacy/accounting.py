@@ -47,8 +47,9 @@ def epsilon(noise_multiplier: float, sampling_rate: float, steps: int, delta: fl
         return 0.0
     if noise_multiplier == 0:
         return math.inf
-    # Little noise, large losses: a grid that widens with them keeps the time and four digits.
-    grid = 1e-4 * max(1.0, noise_multiplier**-2)
+    # Losses are put on a grid: its step follows the spread of one release's loss, which keeps time and four digits.
+    spread = min(sampling_rate * math.sqrt(math.expm1(min(noise_multiplier**-2, 700))), 1 / noise_multiplier)
+    grid = min(spread / 50, 0.01 * max(1.0, 0.01 * noise_multiplier**-2))
     one = _privacy_loss().from_gaussian_mechanism(
         noise_multiplier, sampling_prob=sampling_rate, value_discretization_interval=grid
     )
@@ -73,7 +74,7 @@ def noise_for(target_epsilon: float, sampling_rate: float, steps: int, delta: fl
     Raises
     ------
     BadParameter
-        On a value outside its range, or if no noise multiplier from 0.01 to 100,000 gives the target.
+        On a value outside its range, or if no noise multiplier from 0.05 to 100,000 gives the target.
     """
     _check(sampling_rate, steps, delta)
     if steps == 0 or not 0 < target_epsilon < math.inf:
@@ -93,8 +94,8 @@ def noise_for(target_epsilon: float, sampling_rate: float, steps: int, delta: fl
             raise BadParameter(f"No noise multiplier up to 100,000 gives epsilon {target_epsilon}; ask for more.")
     while excess(low) <= 0:
         low, high = low - 0.5, low
-        if low < math.log(0.01):
-            raise BadParameter(f"Noise below 0.01 already gives epsilon {target_epsilon}, which promises nothing.")
+        if low < math.log(0.05):
+            raise BadParameter(f"Noise of 0.05 already gives epsilon {target_epsilon}, which promises nothing.")
     found = brentq(excess, low, high, xtol=2e-4)
     while excess(found) > 0:
         found += 2e-4

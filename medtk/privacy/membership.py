@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from medtk.errors import BadParameter
 from medtk.evaluation import metrics
-from medtk.evaluation.intervals import Interval, bootstrap, wilson
+from medtk.evaluation.intervals import Interval, wilson
 
 # Probabilities come as float32, or float16 from a record: below this they say nothing.
 TINY = 1e-7
@@ -194,28 +194,17 @@ def attack_success(
         raise BadParameter("Scores of members and of others must be two lists of finite numbers, neither empty.")
     if not 0 <= fpr < 1:
         raise BadParameter(f"fpr must be in [0, 1), not {fpr}.")
-    member = np.repeat([1, 0], [len(side) for side in scores])
-    score = np.concatenate(scores)
-
-    def tpr_at_fpr(member, score):
-        true, false = _rates(member, score)
-        return None if true is None else float(true[false <= fpr].max())
-
-    def advantage(member, score):
-        true, false = _rates(member, score)
-        return None if true is None else float((true - false).max())
-
-    def area(member, score):
-        return metrics.auc(member, np.stack([-score, score], axis=1))
-
-    auc_interval, tpr_interval, advantage_interval = (
-        bootstrap(member, score, metric, level=level, repeats=repeats, seed=seed)
-        for metric in (area, tpr_at_fpr, advantage)
-    )
-    tpr = tpr_at_fpr(member, score)
-    fixed = wilson(tpr * len(scores[0]), len(scores[0]), level)
+    members, others = scores
+    auc, tpr, advantage = _measures(members, others, fpr)
+    random = np.random.default_rng(seed)
+    drawn = [
+        _measures(random.choice(members, len(members)), random.choice(others, len(others)), fpr) for _ in range(repeats)
+    ]
+    ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0).T.tolist()
+    auc_interval, tpr_interval, advantage_interval = (Interval(*pair) for pair in ends)
+    fixed = wilson(tpr * len(members), len(members), level)
     widest = Interval(min(tpr_interval.low, fixed.low), max(tpr_interval.high, fixed.high))
-    return Success(area(member, score), auc_interval, tpr, widest, fpr, advantage(member, score), advantage_interval)
+    return Success(auc, auc_interval, tpr, widest, fpr, advantage, advantage_interval)
 
 
 def yeom_advantage(member_losses, other_losses, threshold: float) -> float:
@@ -244,15 +233,14 @@ def gap_advantage(members, others) -> float:
     return float(right[0] - right[1])
 
 
-def _rates(member, score):
-    """True and false-positive rates at every threshold, from none called a member to all."""
+def _measures(members, others, fpr: float) -> tuple[float, float, float]:
+    """Area, true-positive rate at `fpr` and advantage, from the rates at every threshold."""
+    score = np.concatenate([members, others])
     order = np.argsort(-score, kind="stable")
-    member, score = member[order], score[order]
-    n_members = int(member.sum())
-    if not 0 < n_members < len(member):
-        return None, None
+    score, member = score[order], order < len(members)
     # Equal scores fall together: a threshold cannot part them.
     last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
-    true = np.cumsum(member)[last] / n_members
-    false = np.cumsum(1 - member)[last] / (len(member) - n_members)
-    return np.append(0.0, true), np.append(0.0, false)
+    true = np.append(0.0, np.cumsum(member)[last] / len(members))
+    false = np.append(0.0, np.cumsum(~member)[last] / len(others))
+    area = np.sum(np.diff(false) * (true[1:] + true[:-1]) / 2)
+    return float(area), float(true[false <= fpr].max()), float((true - false).max())

@@ -166,7 +166,8 @@ def unmasked_sum(
     Raises
     ------
     MedtkError
-        If fewer than `threshold` clients answered, so that nothing is learnt, or a share is wrong.
+        If fewer than `threshold` clients answered, so that nothing is learnt, or the shares do
+        not fit together.
     """
     if len(revealed) < threshold:
         raise MedtkError(
@@ -233,7 +234,7 @@ def secure_sum(
 
 def _secret(kind: str, place: int, helpers: Sequence[int], revealed: Mapping) -> bytes:
     secret = shamir.combine({helper: revealed[helper][kind][place] for helper in helpers})
-    if secret >= 2**256:  # one wrong share gives any number below the prime, which is far larger
+    if secret >= 2**256:  # a share of another secret gives any number below the prime, which is far larger
         raise MedtkError(f"The shares of client {place}'s secret do not fit together. Start a new round.")
     return secret.to_bytes(32, "big")
 
