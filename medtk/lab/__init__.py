@@ -1,7 +1,7 @@
 """What a notebook imports: a run with its records, pictures, tables beside the paper, and checks of exercises."""
 
-from medtk.lab import check, defended, plots, tables, transfer
+from medtk.lab import attack_views, check, defended, plots, stronger, tables, transfer
 from medtk.lab.living import slider
 from medtk.lab.session import Run, start
 
-__all__ = ["Run", "check", "defended", "plots", "slider", "start", "tables", "transfer"]
+__all__ = ["Run", "attack_views", "check", "defended", "plots", "slider", "start", "stronger", "tables", "transfer"]

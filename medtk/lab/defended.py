@@ -185,13 +185,12 @@ def cells(dataset: Dataset, network: str, defense: str, epsilons: Sequence[float
     defense : {'AT', 'KD'}
     epsilons : sequence of float
     """
-    data, title = dataset.card.title.split(":")[0], TITLES[network]
-    absent = {"AT": [("breastmnist", "resnet50")]}
     taught = (("dermamnist", "densenet121"), ("octmnist", "densenet121"))
     pair = (dataset.name, network)
-    if pair in absent.get(defense, []) or (defense == "KD" and pair not in taught):
+    in_paper = pair in taught if defense == "KD" else network in TITLES and pair != ("breastmnist", "resnet50")
+    if not in_paper:
         return []
-    row = f"{data} / {title} / {defense}"
+    row = f"{dataset.card.title.split(':')[0]} / {TITLES[network]} / {defense}"
     columns = {0: "Clean"} | {epsilon: f"ε = {epsilon:g}" for epsilon in epsilons}
     return [
         {"table": "III", "row": row, "column": column, "predictions": condition(epsilon)}

@@ -16,7 +16,8 @@ MARKERS = "osD^vPX"
 sns.set_theme(style="whitegrid", palette=PALETTE, rc={"figure.dpi": 110, "axes.titlesize": 10})
 
 
-def _stamp(figure: plt.Figure, dataset: Dataset | None) -> plt.Figure:
+def stamp(figure: plt.Figure, dataset: Dataset | None) -> plt.Figure:
+    """Write across a figure, and give it back, that its data are synthetic; leave any other figure alone."""
     if dataset is not None and dataset.is_synthetic:
         figure.text(
             0.5,
@@ -56,7 +57,7 @@ def gallery(
         axis.imshow(np.clip(image, 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1)
         axis.set_title(title, fontsize=8)
     figure.tight_layout()
-    return _stamp(figure, dataset)
+    return stamp(figure, dataset)
 
 
 def class_counts(dataset: Dataset) -> plt.Figure:
@@ -70,7 +71,7 @@ def class_counts(dataset: Dataset) -> plt.Figure:
     axis.set(xlabel="share of the split", xlim=(0, 1))
     axis.legend()
     figure.tight_layout()
-    return _stamp(figure, dataset)
+    return stamp(figure, dataset)
 
 
 def accuracy_curves(
@@ -103,7 +104,7 @@ def accuracy_curves(
     axis.set(xlabel="ε, step in each pixel (1/255 ≈ 0.0039)", ylabel="test accuracy", ylim=(0, 1))
     axis.legend(fontsize=8)
     figure.tight_layout()
-    return _stamp(figure, dataset)
+    return stamp(figure, dataset)
 
 
 def three_readings(runs: pd.DataFrame, *, floor: float | None = None) -> plt.Figure:

@@ -2,8 +2,11 @@
 
 from statistics import mean
 
+import numpy as np
 import pandas as pd
 
+from medtk import data
+from medtk.data import Dataset
 from medtk.evaluation import intervals
 from medtk.reproduction import compare, papers, records
 from medtk.reproduction.quantities import METRICS, shown
@@ -68,11 +71,74 @@ def _brief(value: float, metric: str, decimals: int = 1) -> str:
     return f"{value:.{decimals}%}" if METRICS[metric].kind == "share" else shown(value, metric)
 
 
-def claims(paper: str, ids: list[str]) -> pd.DataFrame:
-    """Verdicts of the ledger on the claims of a paper with these ids."""
+def claims(paper: str, ids: list[str], *, behind: bool = False) -> pd.DataFrame:
+    """Verdicts of the ledger on the claims of a paper with these ids; `behind` adds the records that they rest on."""
     wanted = {claim.text for claim in papers.load(paper).claims if claim.id in ids}
     found = [claim for claim in ledger(paper)[1] if claim["claim"] in wanted]
-    return pd.DataFrame([{"claim": c["claim"], "verdict": VERDICTS[c["verdict"]], "why": c["reason"]} for c in found])
+    lines = [{"claim": c["claim"], "verdict": VERDICTS[c["verdict"]], "why": c["reason"]} for c in found]
+    if behind:
+        lines = [line | {"records": _abbreviated(c["records"])} for line, c in zip(lines, found, strict=True)]
+    return pd.DataFrame(lines)
+
+
+def _abbreviated(ids: list[str]) -> str:
+    """Ids of records without the paper, those that differ in nothing but the seed as one."""
+    seeds: dict[str, list[str]] = {}
+    for name in ids:
+        stem, _, seed = name.split("/", 1)[-1].rpartition("-s")
+        seeds.setdefault(stem, []).append(seed)
+    return "; ".join(f"{stem}-s{','.join(sorted(found))}" for stem, found in seeds.items()) or "–"
+
+
+def by_group(paper: str, dataset: str) -> pd.DataFrame:
+    """Recorded baselines on the published split of a data set and on the split by group, over seeds, unattacked.
+
+    The state is that with the normalisation statistics measured again where it was recorded. Always saying the
+    commonest class has balanced accuracy 1 / classes and AUC 0.5.
+    """
+    groups: dict[tuple, list[dict]] = {}
+    for record in records.read_all(results_home()):
+        name = record["data"]["name"]
+        if (record["paper"], record["experiment"]) == (paper, "transfer") and name in (dataset, f"{dataset}-by-group"):
+            p, metrics = record["parameters"], record["metrics"]
+            split = "published" if name == dataset else "by group"
+            groups.setdefault((p["network"], p["trainable"], p["scaling"], split), []).append(
+                metrics[_state(metrics, "clean")]
+            )
+    lines = []
+    for (network, trainable, scaling, split), runs in sorted(groups.items(), reverse=True):
+        line = {"network": network, "trained": trainable, "pixels": scaling, "split": split, "seeds": len(runs)}
+        for metric in ("accuracy", "balanced_accuracy", "auc"):
+            values = [run[metric] for run in runs]
+            line[metric.replace("_", " ")] = "–" if None in values else f"{mean(values):.1%}"
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def seen_or_not(paper: str, dataset: Dataset) -> pd.DataFrame:
+    """Recorded answers to test images whose group was also trained on, and to the others, unattacked.
+
+    Parameters
+    ----------
+    paper : str
+    dataset : Dataset
+        With groups, its whole test split; records of other test images are left out.
+    """
+    seen, lines = data.seen_in_training(dataset), []
+    for record in records.read_all(results_home()):
+        if (record["paper"], record["experiment"], record["data"]["name"]) != (paper, "transfer", dataset.name):
+            continue
+        kept = records.load_predictions(record, results_home())
+        if not np.array_equal(kept["labels"], dataset.test.labels):
+            continue
+        right = kept[_state(record["metrics"], "clean")].argmax(axis=1) == kept["labels"]
+        line = {"network": record["parameters"]["network"], "seed": record["seed"]}
+        for what, part in (("seen", seen), ("not seen", ~seen)):
+            each = [right[part & (kept["labels"] == c)] for c in np.unique(kept["labels"][part])]
+            line[f"right, {what}"] = _counted(right[part])
+            line[f"balanced, {what}"] = f"{mean(float(np.mean(one)) for one in each):.1%}" if each else "–"
+        lines.append(line)
+    return pd.DataFrame(lines)
 
 
 def choices(paper: str, experiment: str, dataset: str) -> pd.DataFrame:
@@ -137,7 +203,12 @@ def defended(paper: str, epsilon: float) -> pd.DataFrame:
 
 
 def _share(predictions: dict, name: str) -> str:
-    right = predictions[name].argmax(axis=1) == predictions["labels"]
+    return _counted(predictions[name].argmax(axis=1) == predictions["labels"])
+
+
+def _counted(right: np.ndarray) -> str:
+    if not len(right):
+        return "–"
     low, high = intervals.wilson(int(right.sum()), len(right))[:2]
     return f"{right.mean():.1%} [{low:.1%}, {high:.1%}]"
 
