@@ -143,10 +143,10 @@ def evaluate_adaptively(
     gradients = loss_gradient(model, images, labels, batch_size=batch_size)
     seen: set[int] = set()
 
-    def right(attacked):
+    def right(attacked, of=slice(None)):
         said = scores(model, attacked, batch_size=batch_size).argmax(axis=1)
         seen.update(said.tolist())
-        return said == labels
+        return said == labels[of]
 
     def pgd(network, budget):
         return attacks.pgd(network, images, labels, budget, steps=steps, seed=seed, batch_size=batch_size)
@@ -207,13 +207,12 @@ def rescaled(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> k
 
 def _after_random_search(right, images, resisting, epsilon, draws, seed) -> np.ndarray:
     """Which images are classified right at every one of some random corners of the ball."""
-    random, resisting = np.random.default_rng(seed), resisting.copy()
+    random, left = np.random.default_rng(seed), np.flatnonzero(resisting)
     for _ in range(draws):
-        corner = images + random.choice(np.float32([-epsilon, epsilon]), images.shape)
-        resisting &= right(np.clip(corner, 0, 1))
-        if not resisting.any():
-            break
-    return resisting
+        if len(left):
+            x = images[left]
+            left = left[right(np.clip(x + random.choice(np.float32([-epsilon, epsilon]), x.shape), 0, 1), left)]
+    return np.isin(np.arange(len(images)), left)
 
 
 def _norms(gradients: np.ndarray) -> dict[str, float]:
