@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import keras
 import numpy as np
 
+from medtk import training
 from medtk.data import Split
 from medtk.errors import BadParameter, MedtkError
 from medtk.models import logits
@@ -159,6 +160,7 @@ def _step(model: keras.Model, optimizer: keras.optimizers.Optimizer):
     key = (optimizer, *(variable.path for variable in model.trainable_variables))
     if key not in steps:
         steps.clear()
+        training.be_deterministic()
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
         steps[key] = _tensorflow_step(logits(model), optimizer)
