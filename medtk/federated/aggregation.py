@@ -81,7 +81,8 @@ def krum(
     """Weights of the client that is nearest to its neighbours, or the mean of the `keep` nearest (multi-Krum).
 
     A client's score is the sum of its squared distances to its K - malicious - 2 nearest neighbours (at least one);
-    the lowest are kept. `sizes` count for nothing.
+    the lowest are kept. `sizes` count for nothing. With three clients the two that are nearest to each other have
+    the same score; of equals the one that is nearer to all others is kept, and of two clients the first.
 
     Parameters
     ----------
@@ -101,17 +102,16 @@ def krum(
     _checked(weights)
     if malicious < 0 or not 1 <= keep <= len(weights):
         raise BadParameter(f"malicious must be 0 or more and keep 1 to {len(weights)}, not {malicious} and {keep}.")
-    scores = krum_scores(weights, malicious)
-    nearest = np.argsort(scores, kind="stable")[:keep]
+    squared = distances(weights) ** 2
+    nearest = np.lexsort((squared.sum(axis=1), krum_scores(squared, malicious)))[:keep]
     return fedavg([weights[k] for k in nearest], [1] * keep)
 
 
-def krum_scores(weights: Sequence[Weights], malicious: int) -> np.ndarray:
-    """Krum's score of each client, shape (K,); low is good."""
-    far = distances(weights) ** 2
-    neighbours = min(max(1, len(weights) - malicious - 2), len(weights) - 1)
+def krum_scores(squared: np.ndarray, malicious: int) -> np.ndarray:
+    """Krum's score of each client, shape (K,), from squared `distances`, shape (K, K); low is good."""
+    neighbours = max(1, len(squared) - malicious - 2)
     # Column 0 of the sorted rows is the distance of a client to itself.
-    return np.sort(far, axis=1)[:, 1 : 1 + neighbours].sum(axis=1)
+    return np.sort(squared, axis=1)[:, 1 : 1 + neighbours].sum(axis=1)
 
 
 def distances(weights: Sequence[Weights]) -> np.ndarray:

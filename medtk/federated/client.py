@@ -108,14 +108,11 @@ def put(model: keras.Model, weights: Weights) -> None:
     """Put weights into a model; `BadParameter` if they are not those of this network."""
     expected = [tuple(variable.shape) for variable in model.weights]
     given = [np.shape(array) for array in weights]
-    if given != expected:
-        wrong = next((i for i, (a, b) in enumerate(zip(given, expected, strict=False)) if a != b), None)
-        said = (
-            f"{len(given)} arrays, not {len(expected)}"
-            if wrong is None
-            else (f"array {wrong} has shape {given[wrong]}, not {expected[wrong]}")
-        )
-        raise BadParameter(f"the weights are not those of this network: {said}.")
+    if len(given) != len(expected):
+        raise BadParameter(f"the weights are not those of this network: {len(given)} arrays, not {len(expected)}.")
+    for i, (a, b) in enumerate(zip(given, expected, strict=True)):
+        if a != b:
+            raise BadParameter(f"the weights are not those of this network: array {i} has shape {a}, not {b}.")
     model.set_weights(weights)
 
 

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from medtk.evaluation import calibration, fairness
+from medtk.evaluation.intervals import wilson
+
+
+def answers(n, right, seed=0, k=2):
+    """Labels and probabilities of a classifier that is right with a given chance."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, k, n)
+    said = np.where(random.random(n) < right, labels, (labels + 1) % k)
+    probabilities = np.full((n, k), 0.3 / max(k - 1, 1))
+    probabilities[np.arange(n), said] = 0.7
+    return labels, probabilities
+
+
+def counted(tp, fn, fp, tn):
+    """Labels and certain probabilities with the given counts, class 1 positive."""
+    labels = np.repeat([1, 1, 0, 0], [tp, fn, fp, tn])
+    return labels, np.eye(2)[np.repeat([1, 0, 1, 0], [tp, fn, fp, tn])]
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_micro_is_what_sklearn_calls_micro(k):
+    labels, probabilities = answers(300, 0.7, k=k)
+    said = probabilities.argmax(axis=1)
+    row = fairness.micro(labels, probabilities)
+    assert row["precision"] == pytest.approx(sk.precision_score(labels, said, average="micro"))
+    assert row["recall"] == pytest.approx(sk.recall_score(labels, said, average="micro"))
+    assert row["accuracy"] == pytest.approx(sk.accuracy_score(labels, said))
+    assert row["f1_avg"] == pytest.approx(sk.f1_score(labels, said, average="macro"))
+    assert row["loss"] == pytest.approx(sk.log_loss(labels, probabilities / probabilities.sum(axis=1, keepdims=True)))
+    tn, fp, fn, tp = sk.multilabel_confusion_matrix(labels, said).sum(axis=0).ravel()
+    assert (row["tn"], row["fp"], row["fn"], row["tp"]) == (tn, fp, fn, tp)
+
+
+def test_micro_hides_who_is_missed():
+    """Two classifiers with opposite faults: one row of the printed kind, two different patients' fates."""
+    misses, alarms = counted(290, 100, 10, 224), counted(380, 10, 100, 134)
+    a, b = (fairness.micro(*given) for given in (misses, alarms))
+    printed = ("accuracy", "precision", "recall", "fn", "fp", "tn", "tp")
+    assert all(a[name] == b[name] for name in printed)
+    assert (a["tp"], a["fn"]) == (514, 110) and a["tp"] + a["fn"] == 624
+    missed = [1 - fairness.per_class(*given)[1]["sensitivity"].value for given in (misses, alarms)]
+    assert missed == pytest.approx([100 / 390, 10 / 390])
+
+
+def test_per_class_beside_sklearn():
+    labels, probabilities = answers(200, 0.8, k=3)
+    said = probabilities.argmax(axis=1)
+    for c, found in enumerate(fairness.per_class(labels, probabilities)):
+        assert found["sensitivity"].value == pytest.approx(sk.recall_score(labels == c, said == c))
+        assert found["specificity"].value == pytest.approx(sk.recall_score(labels != c, said != c))
+        assert found["precision"].value == pytest.approx(sk.precision_score(labels == c, said == c))
+        assert found["sensitivity"].interval == wilson(found["sensitivity"].k, found["sensitivity"].n)
+
+
+def test_a_class_that_does_not_occur_is_unknown_not_zero():
+    found = fairness.per_class(np.zeros(5, int), np.tile([0.9, 0.1], (5, 1)))
+    assert found[1]["sensitivity"].value is None and found[1]["sensitivity"].interval == (0.0, 1.0)
+    assert found[0]["specificity"].value is None and found[1]["specificity"].value == 1
+
+
+def test_per_group():
+    groups = {"a": counted(40, 10, 5, 45), "b": counted(30, 20, 10, 40)}
+    found = fairness.per_group(groups)
+    assert (found["a"]["tpr"].value, found["b"]["tpr"].value) == (0.8, 0.6)
+    assert (found["a"]["fpr"].value, found["b"]["fpr"].value) == (0.1, 0.2)
+    assert found["b"]["positive_rate"].value == 0.4 and found["b"]["n"] == 100
+    assert found["a"]["accuracy"].interval == wilson(85, 100)
+    assert found["a"]["ece"] == calibration.expected_error(*groups["a"])
+
+
+def test_gap_is_largest_minus_smallest_and_named():
+    groups = {"a": counted(40, 10, 5, 45), "b": counted(30, 20, 10, 40), "c": counted(35, 15, 0, 50)}
+    found = fairness.gap(groups, fairness.true_positive_rate, repeats=200)
+    assert found.value == pytest.approx(0.2) and (found.highest, found.lowest) == ("a", "b")
+    assert 0 <= found.interval.low <= 0.2 <= found.interval.high <= 1
+
+
+def test_equalised_odds():
+    groups = {"a": counted(40, 10, 5, 45), "b": counted(30, 20, 20, 30)}
+    found = fairness.equalised_odds(groups, repeats=100)
+    assert found["tpr"].value == pytest.approx(0.2) and found["fpr"].value == pytest.approx(0.3)
+    assert found["larger"] == found["fpr"]
+
+
+def test_equalised_odds_without_positives_has_no_tpr_gap():
+    healthy = np.zeros(6, int), np.tile([0.8, 0.2], (6, 1))
+    found = fairness.equalised_odds({"a": healthy, "b": healthy}, repeats=20)
+    assert found["tpr"] is None and found["fpr"].value == 0
+    assert fairness.gap({"a": healthy}, fairness.accuracy) is None
+
+
+def test_chance_explains_equal_groups_and_not_unequal_ones():
+    alike = {name: answers(208, 0.82, seed) for seed, name in enumerate("abc")}
+    apart = {"a": answers(208, 0.95, 1), "b": answers(208, 0.6, 2), "c": answers(208, 0.8, 3)}
+    assert fairness.gap_by_chance(alike, fairness.accuracy, repeats=300) > 0.05
+    assert fairness.gap_by_chance(apart, fairness.accuracy, repeats=300) < 0.01
+
+
+def test_chance_keeps_its_level():
+    """Under equality a p value below 0.1 comes about one time in ten."""
+    ps = []
+    for seed in range(100):
+        groups = {name: answers(60, 0.8, 10 * seed + i) for i, name in enumerate("abc")}
+        ps.append(fairness.gap_by_chance(groups, fairness.accuracy, repeats=60, seed=seed))
+    assert 0.02 <= np.mean(np.array(ps) <= 0.1) <= 0.2
+
+
+def test_printed_hospitals_are_inside_chance():
+    """169, 174 and 171 right of 208: Table 2 of the hospital study, as it stands."""
+    groups = {}
+    for name, right in (("1", 169), ("2", 174), ("3", 171)):
+        labels = np.zeros(208, int)
+        groups[name] = labels, np.eye(2)[(np.arange(208) >= right).astype(int)]
+    assert fairness.gap(groups, fairness.accuracy, repeats=50).value == pytest.approx(5 / 208)
+    assert fairness.gap_by_chance(groups, fairness.accuracy, repeats=200) > 0.5
+
+
+@pytest.mark.parametrize("call", [fairness.micro, fairness.per_class])
+def test_not_probabilities(call):
+    with pytest.raises(ValueError):
+        call([0, 1], [[0.5, 0.9], [0.1, 0.9]])
