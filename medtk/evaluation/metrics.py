@@ -20,8 +20,9 @@ def classification(labels, probabilities) -> dict[str, float | int | None]:
     Returns
     -------
     dict
-        ``accuracy``, ``balanced_accuracy``, ``auc``, ``macro_f1``, ``ece`` in [0, 1], ``brier`` in [0, 2],
-        and ``n`` images. ``auc`` is None where only one class is present.
+        ``accuracy``, ``balanced_accuracy``, ``auc``, ``macro_f1``, ``ece`` in [0, 1], ``brier`` in [0, 2], ``loss``
+        (cross-entropy in nats), ``confusion`` (k rows of counts: row = true class, column = prediction) and ``n``
+        images. ``auc`` is None where only one class is present.
 
     Raises
     ------
@@ -39,6 +40,8 @@ def classification(labels, probabilities) -> dict[str, float | int | None]:
         "macro_f1": macro_f1(counts),
         "ece": expected_error(labels, probabilities),
         "brier": float(np.mean(np.sum((probabilities - truth) ** 2, axis=1))),
+        "loss": cross_entropy(labels, probabilities),
+        "confusion": counts.tolist(),
         "n": len(labels),
     }
 
@@ -47,17 +50,13 @@ def checked(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
     """Labels as int64 (n,) and probabilities as float64 (n, k), or ValueError saying why not."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities):
-        raise ValueError(
-            f"labels (n,) and probabilities (n, k) expected, not {labels.shape}, {probabilities.shape}"
-        )
+        raise ValueError(f"labels (n,) and probabilities (n, k) expected, not {labels.shape}, {probabilities.shape}")
     if not len(labels) or probabilities.shape[1] < 2:
         raise ValueError(f"at least one image and two classes expected, not {probabilities.shape}")
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be class ids (integers), not {labels.dtype}")
     if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-        raise ValueError(
-            f"labels {labels.min()} to {labels.max()} do not fit {probabilities.shape[1]} columns"
-        )
+        raise ValueError(f"labels {labels.min()} to {labels.max()} do not fit {probabilities.shape[1]} columns")
     # Written so that NaN fails too.
     if not (np.all(probabilities >= 0) and np.all(np.abs(probabilities.sum(axis=1) - 1) <= 0.01)):
         raise ValueError("probabilities must be 0 or more and sum to 1 in every row")
@@ -68,6 +67,12 @@ def confusion(labels, predicted, classes: int) -> np.ndarray:
     """Counts of shape (classes, classes): row = true class, column = predicted class."""
     pairs = np.asarray(labels, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def cross_entropy(labels, probabilities) -> float:
+    """Mean negative logarithm of the probability given to the true class; 0 counts as float16's least number."""
+    given = np.asarray(probabilities, dtype=np.float64)[np.arange(len(labels)), labels]
+    return float(np.mean(-np.log(np.maximum(given, 2.0**-24))))
 
 
 def balanced_accuracy(counts) -> float:

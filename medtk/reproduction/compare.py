@@ -10,7 +10,7 @@ from medtk.evaluation import intervals
 from medtk.reproduction import papers, records, rulebook
 from medtk.reproduction.evidence import Evidence, key_of, printed
 from medtk.reproduction.papers import Cell
-from medtk.reproduction.quantities import METRICS, shown
+from medtk.reproduction.quantities import METRICS, shown, value
 
 VERDICTS = ("reproduced", "direction", "differs", "not_testable", "unrecorded")
 LEVEL = 0.95
@@ -55,9 +55,7 @@ def report(found: list[dict], home=None) -> dict:
     for paper in papers.IDS:
         tally = Counter(entry["verdict"] for entry in cells if entry["paper"] == paper)
         total = tally.total()
-        counts[paper] = {"cells": total, "recorded": total - tally["unrecorded"]} | {
-            v: tally[v] for v in VERDICTS
-        }
+        counts[paper] = {"cells": total, "recorded": total - tally["unrecorded"]} | {v: tally[v] for v in VERDICTS}
     return {"papers": counts, "cells": cells, "claims": claims(found, home)}
 
 
@@ -133,9 +131,7 @@ def claims(found: list[dict], home=None) -> list[dict]:
     fewer. Parameters as in `report`.
     """
     return [
-        _claim(claim, paper, *_evidence(paper, found, home))
-        for paper in papers.load_all()
-        for claim in paper.claims
+        _claim(claim, paper, *_evidence(paper, found, home)) for paper in papers.load_all() for claim in paper.claims
     ]
 
 
@@ -147,11 +143,7 @@ def _claim(claim: papers.Claim, paper: papers.Paper, evidence: Evidence, elsewhe
     aside = f" The paper's own numbers support it in {sum(own)} of {len(own)} cases." if own else ""
     if not tested:
         verdict = "not_testable" if elsewhere and cases else "unrecorded"
-        said = (
-            "No comparable run is recorded for it."
-            if verdict == "not_testable"
-            else "No run is recorded for it."
-        )
+        said = "No comparable run is recorded for it." if verdict == "not_testable" else "No run is recorded for it."
     else:
         # A claim about every data set is not confirmed by the few that are recorded.
         whole = held == len(tested) and 2 * len(tested) > len(cases)
@@ -254,7 +246,7 @@ def _entry(record: dict, cell: Cell) -> dict | None:
 
 def _value(record: dict, cell: Cell) -> float:
     entry = _entry(record, cell)
-    return record["metrics"][entry["predictions"]][entry["metric"]]
+    return value(record["metrics"][entry["predictions"]], entry["metric"], entry.get("of"))
 
 
 def _images(record: dict, cell: Cell) -> int:

@@ -45,10 +45,7 @@ def scoreboard_page(report: dict) -> str:
     lines += ["", "## Claims", ""]
     lines += _table(
         ["Paper", "Claim", "Verdict", "Why"],
-        [
-            [papers.load(c["paper"]).short, c["claim"], CLAIM_WORDS[c["verdict"]], c["reason"]]
-            for c in report["claims"]
-        ],
+        [[papers.load(c["paper"]).short, c["claim"], CLAIM_WORDS[c["verdict"]], c["reason"]] for c in report["claims"]],
     )
     return "\n".join(lines) + "\n"
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -78,3 +80,48 @@ def constant(metric: str, share: float, classes: int) -> float | None:
     if metric in ("accuracy", "micro_precision", "micro_recall"):
         return share
     return 2 * share / (1 + share) / classes if metric == "macro_f1" else None
+
+
+def value(found: dict, metric: str, of: int | None = None) -> float:
+    """Value of a metric from what a record holds of one condition.
+
+    Parameters
+    ----------
+    found : dict
+        Metrics of the condition, from `medtk.evaluation.metrics.classification` or from measurements.
+    metric : str
+        One of its keys, or one that follows from its ``confusion``.
+    of : int, optional
+        Class that a precision, a recall, an F1 or a count of true and false positives and negatives is taken of. A
+        count without it is of all outputs of the network together, one for each class of each image.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    KeyError
+        If it cannot be had from `found`.
+    """
+    if metric in found:
+        return found[metric]
+    counts = np.array(found["confusion"])
+    right, true, called = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        each = {
+            "precision": np.where(called, right / called, 0.0),
+            "recall": np.where(true, right / true, 0.0),
+            "f1": np.where(called + true, 2 * right / (called + true), 0.0),
+            "true_positives": right,
+            "false_positives": called - right,
+            "false_negatives": true - right,
+            "true_negatives": counts.sum() - true - called + right,
+        }
+    if metric in each and of is not None:
+        return float(each[metric][of])
+    if metric in each and METRICS[metric].kind == "count":
+        return float(each[metric].sum())
+    if metric in ("micro_precision", "micro_recall"):
+        return found["accuracy"]
+    return float(each[{"mean_precision": "precision", "mean_recall": "recall"}[metric]].mean())

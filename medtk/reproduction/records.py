@@ -22,6 +22,8 @@ from medtk.reproduction.schema import SCHEMA, check
 from medtk.reproduction.storage import pack, unpack, write_whole
 
 MEND = "restore it or run its experiment again"
+# Metrics that records have not always had.
+LATER = {"loss", "confusion"}
 TOLERANCE = 1e-9  # sums in another order, on another machine, differ in the last bits
 
 
@@ -41,6 +43,7 @@ def write(
     predictions: dict,
     seconds: float,
     deviations: list[str],
+    measurements: dict | None = None,
     peak_memory_mb: float | None = None,
     while_training: dict | None = None,
 ) -> dict:
@@ -56,7 +59,7 @@ def write(
         One of `medtk.reproduction.papers.IDS`.
     cells : list of dict
         Cells that the record answers: ``table``, ``row``, ``column``, ``predictions`` (a key of
-        ``predictions``) and ``metric`` (``accuracy`` if left out). May be empty.
+        ``predictions``), ``metric`` (``accuracy`` if left out) and ``of``, the class, where the metric has one.
     parameters : dict
         Everything that was set, as JSON.
     seed : int
@@ -76,6 +79,9 @@ def write(
         Differences from the paper's settings, one sentence each.
     peak_memory_mb : float, optional
         Measured here if left out.
+    measurements : dict, optional
+        What was measured and is no prediction: from a name (which a cell gives as its ``predictions``) to a dict from
+        a metric to its values, one an image, a layer or a repetition. The record holds their mean, stored as float32.
     while_training : dict, optional
         What the training loop reported last (accuracy, loss). Not computed from the predictions, so `verify`
         cannot check it, and no cell may rest on it.
@@ -89,7 +95,7 @@ def write(
     ValueError
         If labels and probabilities do not fit (see `medtk.evaluation.metrics.classification`).
     """
-    stored = _stored(labels, predictions)
+    stored = _stored(labels, predictions, measurements or {})
     content = pack(stored)
     digest = hashlib.sha256(content).hexdigest()
     folder = Path(home) / paper / experiment
@@ -233,36 +239,50 @@ def _verify_one(record: dict, path: Path, home: Path) -> list[str]:
         return [f"{path}: conditions {sorted(again)} are stored, {sorted(record['metrics'])} are written."]
     for condition, values in again.items():
         written = record["metrics"][condition]
-        if values.keys() != written.keys():
+        if not values.keys() - LATER <= written.keys() <= values.keys():
             problems.append(f"{path}: metrics of {condition} are {sorted(written)}, not {sorted(values)}.")
             continue
-        for metric, value in values.items():
-            if not _same(written[metric], value):
-                problems.append(
-                    f"{path}: {metric} of {condition} is written {written[metric]}, recomputed {value}."
-                )
+        for metric, value in written.items():
+            if not _same(value, values[metric]):
+                problems.append(f"{path}: {metric} of {condition} is written {value}, recomputed {values[metric]}.")
     return problems
 
 
 def _same(written, value) -> bool:
+    if isinstance(value, list):  # counts
+        return written == value
     if value is None or not isinstance(written, int | float) or isinstance(written, bool):
         return written is value
     return math.isclose(written, value, rel_tol=0, abs_tol=TOLERANCE)
 
 
-def _stored(labels, predictions: dict) -> dict[str, np.ndarray]:
+def _stored(labels, predictions: dict, measurements: dict) -> dict[str, np.ndarray]:
     labels = np.asarray(labels)
-    if "labels" in predictions:
-        raise MedtkError("A condition cannot be called 'labels'.")
+    names = [*predictions, *measurements]
+    if "labels" in names or len(set(names)) < len(names) or any("/" in name for name in names):
+        raise MedtkError("Conditions need different names; none can be called 'labels' or hold a '/'.")
     for probabilities in predictions.values():
         metrics.checked(labels, probabilities)
     small = {key: np.asarray(value).astype(np.float16) for key, value in predictions.items()}
+    for name, measured in measurements.items():
+        for metric, values in measured.items():
+            values = np.atleast_1d(np.asarray(values, np.float32))
+            if values.ndim != 1 or not len(values) or not np.all(np.isfinite(values)):
+                raise MedtkError(f"The {metric} of {name} must be one or more finite numbers.")
+            small[f"{name}/{metric}"] = values
     return {"labels": labels.astype(np.int16), **small}
 
 
 def _metrics(stored: dict) -> dict[str, dict]:
-    labels = stored["labels"].astype(np.int64)
-    return {key: metrics.classification(labels, value) for key, value in stored.items() if key != "labels"}
+    labels, found = stored["labels"].astype(np.int64), {}
+    for key, values in stored.items():
+        name, _, metric = key.partition("/")
+        if metric:
+            found.setdefault(name, {})[metric] = float(np.mean(values, dtype=np.float64))
+            found[name]["n"] = len(values)
+        elif name != "labels":
+            found[name] = metrics.classification(labels, values)
+    return found
 
 
 def _json(record: dict) -> str:

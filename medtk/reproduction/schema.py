@@ -2,7 +2,7 @@
 
 import re
 
-from medtk.reproduction import papers
+from medtk.reproduction import papers, quantities
 
 SCHEMA = 1
 KEYS = (
@@ -47,9 +47,15 @@ def _check_fields(record: dict) -> list[str]:
         problems.append("it holds no predictions")
     for cell in record["cells"]:
         if cell["predictions"] not in record["metrics"]:
-            problems.append(
-                f"cell {cell['row']} / {cell['column']} uses unknown predictions {cell['predictions']!r}"
-            )
-        elif cell["metric"] not in record["metrics"][cell["predictions"]]:
+            problems.append(f"cell {cell['row']} / {cell['column']} uses unknown predictions {cell['predictions']!r}")
+        elif not _can_be_had(record["metrics"][cell["predictions"]], cell):
             problems.append(f"cell {cell['row']} / {cell['column']} uses unknown metric {cell['metric']!r}")
     return problems
+
+
+def _can_be_had(found: dict, cell: dict) -> bool:
+    try:
+        quantities.value(found, cell["metric"], cell.get("of"))
+    except (KeyError, IndexError):
+        return False
+    return True

@@ -125,3 +125,44 @@ def test_provenance_marks_changes(tmp_path, monkeypatch):
     assert len(clean) == 40
     (tmp_path / "medtk" / "file").write_text("two")
     assert provenance.commit.__wrapped__() == clean + "+changes"
+
+
+def test_measurements_are_stored_averaged_and_verified(tmp_path):
+    errors = np.array([0.25, 0.5, 0.125], np.float32)
+    record = ledger.write(tmp_path, measurements={"rebuilt": {"mse": errors}, "layer": {"parameters": 66}})
+    assert record["metrics"]["rebuilt"] == {"mse": pytest.approx(errors.mean()), "n": 3}
+    assert record["metrics"]["layer"] == {"parameters": 66.0, "n": 1}
+    assert records.verify(tmp_path) == []
+    path = tmp_path / f"{record['id']}.json"
+    path.write_text(path.read_text().replace('"parameters": 66.0', '"parameters": 65.0'))
+    assert any("parameters of layer" in problem for problem in records.verify(tmp_path))
+
+
+@pytest.mark.parametrize("measured", [{"labels": {"mse": [1.0]}}, {"a/b": {"mse": [1.0]}}, {"a": {"mse": [np.nan]}}])
+def test_measurements_that_cannot_be_kept(tmp_path, measured):
+    with pytest.raises(MedtkError):
+        ledger.write(tmp_path, measurements=measured)
+    assert records.read_all(tmp_path) == []
+
+
+def test_a_changed_confusion_matrix_is_noticed(tmp_path):
+    record = ledger.write(tmp_path)
+    condition = next(iter(record["metrics"]))
+    path = tmp_path / f"{record['id']}.json"
+    content = json.loads(path.read_text())
+    content["metrics"][condition]["confusion"][0][0] += 1
+    path.write_text(json.dumps(content))
+    assert any("confusion of" in problem for problem in records.verify(tmp_path))
+
+
+def test_a_record_older_than_a_metric_is_valid_and_one_with_an_unknown_metric_is_not(tmp_path):
+    record = ledger.write(tmp_path)
+    condition = next(iter(record["metrics"]))
+    path = tmp_path / f"{record['id']}.json"
+    content = json.loads(path.read_text())
+    del content["metrics"][condition]["loss"]
+    path.write_text(json.dumps(content))
+    assert records.verify(tmp_path) == []
+    content["metrics"][condition]["beauty"] = 1.0
+    path.write_text(json.dumps(content))
+    assert any("beauty" in problem for problem in records.verify(tmp_path))
