@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import re
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from medtk.errors import CorruptFile, MedtkError
 from medtk.evaluation import metrics
 from medtk.reproduction import papers, provenance
 from medtk.reproduction.schema import SCHEMA, check
-from medtk.reproduction.storage import pack, unpack, write_whole
+from medtk.reproduction.storage import as_json, pack, unpack, write_whole
 
 MEND = "restore it or run its experiment again"
 # Metrics that records have not always had.
@@ -125,7 +124,7 @@ def write(
         raise MedtkError(f"This record cannot be written: {'; '.join(problems)}.")
     for cell in record["cells"]:
         papers.load(paper).cell(cell["table"], cell["row"], cell["column"])
-    text = _json(record)
+    text = as_json(record)
     target = folder / record["predictions"]["file"]
     was_there = target.exists()
     try:
@@ -283,18 +282,6 @@ def _metrics(stored: dict) -> dict[str, dict]:
         elif name != "labels":
             found[name] = metrics.classification(labels, values)
     return found
-
-
-def _json(record: dict) -> str:
-    def plain(value):
-        """Numpy scalars and paths as JSON; anything else is a mistake of the caller."""
-        if isinstance(value, np.generic | np.ndarray):
-            return value.tolist()
-        if isinstance(value, os.PathLike):
-            return os.fspath(value)
-        raise MedtkError(f"A record holds plain values only, not {type(value).__name__} ({value!r}).")
-
-    return json.dumps(record, indent=1, ensure_ascii=False, default=plain, allow_nan=False) + "\n"
 
 
 def _json_files(home) -> list[Path]:

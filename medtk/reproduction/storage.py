@@ -1,12 +1,15 @@
 """Files that are whole or absent, and archives whose bytes depend on their content alone."""
 
 import io
+import json
 import os
 import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from medtk.errors import MedtkError
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -46,3 +49,17 @@ def unpack(content: bytes) -> dict[str, np.ndarray]:
     """Arrays of an npz archive; pickled objects are refused."""
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+def as_json(record: dict) -> str:
+    """Text of a record; what is not plain data is refused with its type."""
+
+    def plain(value):
+        """Numpy scalars and paths as JSON; anything else is a mistake of the caller."""
+        if isinstance(value, np.generic | np.ndarray):
+            return value.tolist()
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        raise MedtkError(f"A record holds plain values only, not {type(value).__name__} ({value!r}).")
+
+    return json.dumps(record, indent=1, ensure_ascii=False, default=plain, allow_nan=False) + "\n"
