@@ -77,8 +77,11 @@ def paper_page(report: dict, paper: str) -> str:
         lines += _smaller(mine) + _notes(mine)
     if claims := [claim for claim in report["claims"] if claim["paper"] == paper]:
         lines += ["", "## Claims", ""]
-        rows = [[claim["claim"], CLAIM_WORDS[claim["verdict"]], claim["reason"]] for claim in claims]
-        lines += _table(["Claim", "Verdict", "Why"], rows)
+        rows = [
+            [claim["claim"], CLAIM_WORDS[claim["verdict"]], claim["reason"], _behind(claim["records"])]
+            for claim in claims
+        ]
+        lines += _table(["Claim", "Verdict", "Why", "Records behind it"], rows)
     if found := forensics.findings(study):
         lines += ["", "## What the printed numbers say themselves", ""]
         rows = [[f["check"], f["where"], f["verdict"], f["finding"]] for f in found]
@@ -101,6 +104,12 @@ def _row(study: papers.Paper, cell: dict) -> list[str]:
         f"{cell['data_source']}, {cell['weights_source']}" if recorded else "",
         WORDS[cell["verdict"]],
     ]
+
+
+def _behind(ids: list[str], shown: int = 3) -> str:
+    """Names of the first records, as code, and how many more there are; the paper's own name is left out."""
+    names = ", ".join(f"`{name.partition('/')[2]}`" for name in ids[:shown])
+    return names + (f" and {len(ids) - shown} more" if len(ids) > shown else "")
 
 
 def _smaller(cells: list[dict]) -> list[str]:
