@@ -149,6 +149,8 @@ def _claim(claim: papers.Claim, paper: papers.Paper, evidence: Evidence, elsewhe
         whole = held == len(tested) and 2 * len(tested) > len(cases)
         verdict = "reproduced" if whole else "direction" if held > len(tested) / 2 else "differs"
         said = f"Holds in {held} of {len(tested)} recorded cases"
+        if len(tested) == held == 1:
+            said += f": {tested[0].name} ({tested[0].detail})"
         if against := [f"{case.name} ({case.detail})" for case in tested if not case.holds]:
             more = f" and {len(against) - 3} more" if len(against) > 3 else ""
             said += f"; not for {'; '.join(against[:3])}{more}"

@@ -173,8 +173,11 @@ def resnet_overfits(evidence: Evidence) -> list[Case]:
 
 
 def chest_flip(evidence: Evidence) -> list[Case]:
-    """Some chest X-ray goes from pneumonia at 98 % or more to normal at 91 % or more as epsilon rises."""
-    cases = []
+    """Some chest X-ray goes from pneumonia at 98 % or more to normal at 91 % or more as epsilon rises.
+
+    The paper shows one image of one network, so one image of any recorded network is enough.
+    """
+    found = {}
     for record in evidence.records:
         attacked = [key for key in record["metrics"] if key.startswith("epsilon=")]
         if evidence.predictions is None or record["data"]["name"] != "pneumoniamnist" or not attacked:
@@ -182,9 +185,11 @@ def chest_flip(evidence: Evidence) -> list[Case]:
         stored = evidence.predictions(record)
         sure = (stored["labels"] == 1) & (stored["clean"][:, 1] >= 0.98) if "clean" in stored else False
         flipped = np.any([stored[key][:, 0] >= 0.91 for key in attacked], axis=0)
-        count = int(np.sum(sure & flipped))
-        cases.append(Case(record["id"], count > 0, f"{count} images", (), (record["id"],)))
-    return cases
+        found[record["id"]] = int(np.sum(sure & flipped))
+    if not found:
+        return []
+    detail = f"{sum(found.values())} images in {sum(n > 0 for n in found.values())} of {len(found)} networks"
+    return [Case("an X-ray that flips", any(found.values()), detail, (), tuple(found))]
 
 
 def _best(evidence: Evidence, dataset: str, network: str, epsilon: float, *, highest: bool) -> Case:
