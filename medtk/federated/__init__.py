@@ -16,8 +16,9 @@ _PLACES = {
     ],
     "checks": ["bytes_of", "fault", "too_long"],
     "client": ["Update", "choose", "client_seed", "evaluate", "predict", "put", "train"],
-    "engine": ["Result", "rows", "run"],
+    "engine": ["run"],
     "masks": ["join", "part", "reestimated", "shared", "trainable"],
+    "result": ["Result", "model_of", "rows"],
     "settings": ["Settings"],
     "strategies": ["Received", "Server", "average", "by_model", "fedadam", "start"],
 }
