@@ -14,7 +14,6 @@ from medtk.defenses import adversarial
 from medtk.defenses.adversarial import Spec
 from medtk.defenses.steps import compiled_step
 from medtk.errors import BadParameter, UnknownName
-from medtk.models.gradients import loss_gradient
 from medtk.settings import cache_home
 from medtk.training import fitting
 
@@ -229,7 +228,7 @@ def test_training_on_attacks_makes_a_linear_problem_robust(method, monkeypatch):
     monkeypatch.setattr(fitting.models, "build", linear_network)
     dataset = linear_dataset()
     base = training.Spec("mobilenetv2", weights="random", epochs=4, batch_size=32, learning_rate=0.02)
-    spec = Spec(base, method, epsilon=0.1, epochs=15, steps=4, learning_rate=0.05)
+    spec = Spec(base, method, epsilon=0.1, epochs=8, steps=2, learning_rate=0.1)
 
     def accuracies(model):
         attacked = attacks.fgsm(model, dataset.test.images, dataset.test.labels, 0.1, clip=True)
@@ -240,15 +239,6 @@ def test_training_on_attacks_makes_a_linear_problem_robust(method, monkeypatch):
     assert clean == 1.0 and robust < 0.3
     clean, robust = accuracies(run(spec, dataset).model)
     assert clean > 0.95 and robust > 0.9
-
-
-def test_examples_come_from_the_network_before_and_not_from_itself_later(dataset):
-    """What 'printed' trains on stays what it was: its own attack on the finished network is another."""
-    spec = Spec(BASE, epsilon=0.05, epochs=3, learning_rate=0.05)
-    base = training.fit_or_load(BASE, dataset, progress=False).model
-    direction = np.sign(loss_gradient(base, dataset.train.images, dataset.train.labels))
-    later = np.sign(loss_gradient(run(spec, dataset).model, dataset.train.images, dataset.train.labels))
-    assert np.mean(direction != later) > 0.05
 
 
 def test_key_changes_with_every_field(dataset):
