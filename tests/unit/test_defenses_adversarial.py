@@ -228,7 +228,7 @@ def test_training_on_attacks_makes_a_linear_problem_robust(method, monkeypatch):
     monkeypatch.setattr(fitting.models, "build", linear_network)
     dataset = linear_dataset()
     base = training.Spec("mobilenetv2", weights="random", epochs=4, batch_size=32, learning_rate=0.02)
-    spec = Spec(base, method, epsilon=0.1, epochs=8, steps=2, learning_rate=0.1)
+    spec = Spec(base, method, epsilon=0.1, epochs=15, steps=2, learning_rate=0.1)
 
     def accuracies(model):
         attacked = attacks.fgsm(model, dataset.test.images, dataset.test.labels, 0.1, clip=True)
