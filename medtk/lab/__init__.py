@@ -1,7 +1,19 @@
 """What a notebook imports: a run with its records, pictures, tables beside the paper, and checks of exercises."""
 
-from medtk.lab import attack_views, check, defended, plots, stronger, tables, transfer
+from medtk.lab import attack_measures, attack_views, check, defended, plots, stronger, tables, transfer
 from medtk.lab.living import slider
 from medtk.lab.session import Run, start
 
-__all__ = ["Run", "attack_views", "check", "defended", "plots", "slider", "start", "stronger", "tables", "transfer"]
+__all__ = [
+    "Run",
+    "attack_measures",
+    "attack_views",
+    "check",
+    "defended",
+    "plots",
+    "slider",
+    "start",
+    "stronger",
+    "tables",
+    "transfer",
+]

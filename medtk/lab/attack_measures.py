@@ -1,5 +1,6 @@
 """What an attack did to a set of images: how large its changes are, and which answers are left at a given size."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,7 @@ def sizes(change: np.ndarray, measure: str) -> np.ndarray:
         Root mean square, which is the Euclidean length over the root of the number of values and at most ``linf``,
         the largest; or the share of values that differ.
     """
-    flat = np.abs(change.reshape(len(change), -1)).astype(np.float64)
+    flat = np.abs(change.reshape(len(change), math.prod(change.shape[1:]))).astype(np.float64)
     if measure == "rms":
         return np.sqrt(np.mean(flat**2, axis=1))
     return flat.max(axis=1) if measure == "linf" else np.mean(flat > 0, axis=1)

@@ -10,7 +10,7 @@ import pandas as pd
 from medtk.data import Dataset
 from medtk.evaluation import intervals
 from medtk.lab.attack_measures import MEASURES, Attacked, conditions, limited, sizes
-from medtk.lab.plots import MARKERS, PALETTE, stamp
+from medtk.lab.plots import MARKERS, PALETTE, gallery, stamp
 from medtk.reproduction import records
 from medtk.settings import results_home
 
@@ -156,7 +156,7 @@ def _frame(images, stored, confidence, epsilons, said, truth, times, k) -> plt.F
     change.set_title(f"the change,\n× {times:g}", fontsize=9)
     levels = stored[k] - stored[0]
     shown = file.imshow(levels[..., 0], cmap="PuOr", vmin=-6, vmax=6)
-    figure.colorbar(shown, ax=file, shrink=0.75)
+    figure.colorbar(shown, ax=file, shrink=0.75).ax.tick_params(labelsize=7)
     file.set_title(f"grey levels after 8 bits:\n{np.mean(levels != 0):.0%} of the values differ", fontsize=9)
     places = range(len(epsilons))
     curve.plot(places, confidence, color=PALETTE[0], alpha=0.6)
@@ -167,6 +167,36 @@ def _frame(images, stored, confidence, epsilons, said, truth, times, k) -> plt.F
     curve.set_title(f"probability of\n“{truth}”: {confidence[k]:.0%}", fontsize=9)
     figure.tight_layout()
     return figure
+
+
+def each_attack(found: dict[str, Attacked], dataset: Dataset, chosen: int, columns: int = 7) -> plt.Figure:
+    """One test image as each attack left it, and below it the change, stretched to the full scale.
+
+    Parameters
+    ----------
+    found : dict
+        Of `medtk.lab.stronger.attack_all`.
+    dataset : Dataset
+        Its test images were attacked.
+    chosen : int
+        Number of the test image.
+    columns : int
+        Attacks a row.
+    """
+    original, names = dataset.test.images[chosen], list(found)
+    names += [""] * (-len(names) % columns)
+    pictures, titles = [], []
+    for start in range(0, len(names), columns):
+        row = names[start : start + columns]
+        left = [found[name].images[chosen] if name else np.ones_like(original) for name in row]
+        largest = [np.abs(image - original).max() if name else 0.0 for name, image in zip(row, left, strict=True)]
+        said = [dataset.class_names[found[name].probabilities[chosen].argmax()] if name else "" for name in row]
+        pictures += left
+        titles += [f"{name}\n{word[:14]}" for name, word in zip(row, said, strict=True)]
+        for name, image, size in zip(row, left, largest, strict=True):
+            pictures.append(0.5 + 0.5 * (image - original) / max(size, 1e-9) if name else image)
+            titles.append(f"largest {LEVELS * size:.3g}" if name else "")
+    return gallery(np.stack(pictures), titles, columns=columns, dataset=dataset)
 
 
 def survival(found: dict[str, Attacked], clean: np.ndarray, dataset: Dataset, epsilon: float) -> plt.Figure:

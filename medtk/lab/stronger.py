@@ -117,8 +117,8 @@ def _settings(name: str, way: Callable, source: keras.Model | None) -> str:
     if name == "transfer":
         return f"mi-fgsm on {source.name}"
     said = {key: value for key, value in way.keywords.items() if key not in ("epsilon", "seed", "clip")}
-    words = [value if isinstance(value, str) else f"{key.replace('_', ' ')} {value:.3g}" for key, value in said.items()]
-    return ", ".join(words) or "1 step"
+    words = [value if isinstance(value, str) else f"{key} {value:.3g}" for key, value in said.items()]
+    return ", ".join(words).replace("_", " ") or "1 step"
 
 
 def network(dataset: Dataset, spec: training.Spec, defense: str = "none", *, progress: bool = True) -> keras.Model:
@@ -173,7 +173,7 @@ def record(
     queries: int = 1000,
     progress: bool = True,
 ) -> tuple[dict[str, Attacked], dict]:
-    """Attack one network in every way and record its answers; no cell of the paper asks for them.
+    """Train (or load) one network, attack it in every way, and record its answers.
 
     Parameters
     ----------
@@ -194,14 +194,35 @@ def record(
         Of `attack_all`.
     record : dict
     """
-    started = time.perf_counter()
     model = network(dataset, spec, defense, progress=progress)
-    other = surrogate(dataset, spec, source, progress=progress)
-    effort = {"steps": steps, "queries": queries}
-    found = attack_all(model, dataset, epsilon, source=other, **effort, seed=spec.seed, progress=progress)
-    kept = conditions(found, answers(model, dataset.test.images), dataset.test, epsilon)
+    settings = {"source": surrogate(dataset, spec, source, progress=progress), "steps": steps, "queries": queries}
+    found = attack_all(model, dataset, epsilon, **settings, seed=spec.seed, progress=progress)
+    return found, write(run, dataset, spec, defense, epsilon, found, answers(model, dataset.test.images))
+
+
+def write(
+    run: Run,
+    dataset: Dataset,
+    spec: training.Spec,
+    defense: str,
+    epsilon: float,
+    found: dict[str, Attacked],
+    clean: np.ndarray,
+) -> dict:
+    """Record the answers to attacked images; no cell of the paper asks for them.
+
+    Parameters
+    ----------
+    run, dataset, spec, defense, epsilon
+        See `record`.
+    found : dict
+        Of `attack_all`.
+    clean : ndarray, shape (n, classes)
+        Answers without an attack.
+    """
+    kept = conditions(found, clean, dataset.test, epsilon)
     settings = {f"attack_{name}": one.settings for name, one in found.items()}
-    written = run.record(
+    return run.record(
         dataset,
         spec.network,
         weights=spec.weights,
@@ -209,11 +230,10 @@ def record(
         paper="robust_transfer",
         name=record_name(dataset, spec, epsilon, defense),
         cells=[],
-        parameters=parameters(dataset, spec, [epsilon]) | {"defense": defense, "source": source, **effort} | settings,
+        parameters=parameters(dataset, spec, [epsilon]) | {"defense": defense} | settings,
         predictions={name: decided(probabilities) for name, probabilities in kept.items()},
-        seconds=time.perf_counter() - started,
+        seconds=sum(one.seconds for one in found.values()),
     )
-    return found, written
 
 
 def record_name(dataset: Dataset, spec: training.Spec, epsilon: float, defense: str) -> str:

@@ -189,10 +189,13 @@ def test_figures_are_stamped_and_drawn(attacked):
         dataset.test.images[:3], np.array([0.9, 0.5, 0.1]), [0, 0.01, 0.02], said="abc", truth="a", dataset=dataset
     )
     assert len(frames) == 3
+    pairs = attack_views.each_attack(found, dataset, 1, columns=4)  # 14 attacks: four rows of four, two places empty
+    assert [axis.get_title() for axis in pairs.axes].count("") == 4
+    assert len(pairs.axes) == 2 * 16
     surface = {"distances": np.linspace(-0.1, 0.1, 9), "loss": np.arange(81.0).reshape(9, 9)}
     survival = attack_views.survival(found, clean, dataset, EPSILON)
     assert len(survival.axes[0].get_lines()) == 4  # three attacks measure a size, and one line marks epsilon
-    for figure in [*frames, survival, attack_views.loss_surface(surface, 0.05, dataset=dataset)]:
+    for figure in [*frames, survival, pairs, attack_views.loss_surface(surface, 0.05, dataset=dataset)]:
         assert any("SYNTHETIC" in text.get_text() for text in figure.texts)
         figure.canvas.draw()
         plt.close(figure)
