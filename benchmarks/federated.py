@@ -39,23 +39,29 @@ def bare(model, members: list[Hospital], settings: federated.Settings) -> None:
     model.set_weights(weights)
 
 
-def engine(model, members: list[Hospital], settings: federated.Settings, keep: bool) -> None:
-    """Run the engine over the same rounds; with `keep` each round's state is written, to a new folder."""
+def engine(model, members: list[Hospital], settings: federated.Settings, keep: bool) -> float:
+    """Run the engine over the same rounds; with `keep` each round's state is written, to a new folder.
+
+    Returns the time outside the client steps as a part of the time inside them, within this one run.
+    """
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MEDTK_CACHE"] = folder
-        federated.run(model, members, settings, keep=keep, progress=False)
+        start = time.perf_counter()
+        result = federated.run(model, members, settings, keep=keep, progress=False)
+        steps = sum(row["seconds"] for row in federated.rows(result.history))
+        return (time.perf_counter() - start) / steps - 1
 
 
-def timed(call: Callable) -> tuple[float, float]:
-    """Seconds by the clock, and seconds of the processor in this process, which other programs do not change."""
+def timed(call: Callable) -> tuple[float, float, float]:
+    """Seconds by the clock, seconds of the processor in this process, and what the call itself says is outside."""
     clock, processor = time.perf_counter(), time.process_time()
-    call()
-    return time.perf_counter() - clock, time.process_time() - processor
+    outside = call() or 0.0
+    return time.perf_counter() - clock, time.process_time() - processor, outside
 
 
-def summary(found: list[tuple[float, float]], floor: list[tuple[float, float]]) -> dict[str, float]:
-    """Medians of seconds, and of the ratios to the floor within a turn, for both kinds of seconds."""
-    row = {}
+def summary(found: list[tuple], floor: list[tuple]) -> dict[str, float]:
+    """Medians of seconds, of the ratios to the floor within a turn, and of the time outside the steps."""
+    row = {"outside_steps": statistics.median(seconds[2] for seconds in found)}
     for i, name in enumerate(("clock", "processor")):
         row[f"{name}_s"] = statistics.median(seconds[i] for seconds in found)
         row[f"{name}_overhead"] = statistics.median(a[i] / b[i] for a, b in zip(found, floor, strict=True)) - 1
@@ -92,11 +98,11 @@ def main() -> None:
         f"{chosen.network}, {chosen.rounds} rounds of {chosen.hospitals} hospitals, {chosen.images} images of "
         f"{chosen.side} x {chosen.side} x 3, median of {chosen.repeats}"
     )
-    print(f"{'':14}{'clock':>10}{'overhead':>10}{'processor':>14}{'overhead':>10}")
+    print(f"{'':14}{'clock':>10}{'overhead':>10}{'processor':>14}{'overhead':>10}{'outside steps':>15}")
     for name, row in times.items():
         print(
             f"{name:14}{row['clock_s']:>8.3f} s{row['clock_overhead']:>10.1%}"
-            f"{row['processor_s']:>12.3f} s{row['processor_overhead']:>10.1%}"
+            f"{row['processor_s']:>12.3f} s{row['processor_overhead']:>10.1%}{row['outside_steps']:>15.1%}"
         )
     if chosen.save:
         path = Path(__file__).parent / "results" / f"federated-{chosen.network}.json"

@@ -30,7 +30,8 @@ class Gap(NamedTuple):
 
 def rate(k: int, n: int, level: float = 0.95) -> Rate:
     """`k` of `n` with its interval; without trials anything is possible, from 0 to 1."""
-    return Rate(int(k), int(n), k / n if n else None, wilson(k, n, level) if n else Interval(0.0, 1.0))
+    k, n = int(k), int(n)
+    return Rate(k, n, k / n if n else None, wilson(k, n, level) if n else Interval(0.0, 1.0))
 
 
 def per_class(labels, probabilities, level: float = 0.95) -> list[dict[str, Rate]]:
