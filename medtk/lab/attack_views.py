@@ -192,7 +192,7 @@ def each_attack(found: dict[str, Attacked], dataset: Dataset, chosen: int, colum
         largest = [np.abs(image - original).max() if name else 0.0 for name, image in zip(row, left, strict=True)]
         said = [dataset.class_names[found[name].probabilities[chosen].argmax()] if name else "" for name in row]
         pictures += left
-        titles += [f"{name}\n{word[:14]}" for name, word in zip(row, said, strict=True)]
+        titles += [f"{name}\n{word[:14]}".strip() for name, word in zip(row, said, strict=True)]
         for name, image, size in zip(row, left, largest, strict=True):
             pictures.append(0.5 + 0.5 * (image - original) / max(size, 1e-9) if name else image)
             titles.append(f"largest {LEVELS * size:.3g}" if name else "")
