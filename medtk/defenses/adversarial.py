@@ -82,7 +82,9 @@ class Spec:
             raise BadParameter("trades sees every image clean and attacked; its clean_share must be 0.")
 
 
-def fit_or_load(spec: Spec, dataset: Dataset, *, progress: bool = True) -> training.Fit:
+def fit_or_load(
+    spec: Spec, dataset: Dataset, *, into: keras.Model | None = None, progress: bool = True
+) -> training.Fit:
     """Train a network further on attacked images, or load the result.
 
     Batch normalisation: examples are made in inference mode, on the network that will be attacked; the update is in
@@ -98,6 +100,8 @@ def fit_or_load(spec: Spec, dataset: Dataset, *, progress: bool = True) -> train
         What to do. Its base is trained first, unless it is in the cache.
     dataset : Dataset
         Its training split is used.
+    into : keras.Model, optional
+        The network of an earlier call of the same form, to be overwritten; see `medtk.training.fit_or_load`.
     progress : bool
         Whether to show a bar.
 
@@ -121,6 +125,8 @@ def fit_or_load(spec: Spec, dataset: Dataset, *, progress: bool = True) -> train
     model.compile(
         keras.optimizers.Adam(spec.learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
+    if into is not None:
+        model = training.restart(into, model)
     make = _fitting_to_fixed_examples if spec.method == "printed" else _fitting_to_new_examples
     return training.train_or_load(
         model,

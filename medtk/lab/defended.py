@@ -75,6 +75,7 @@ def adversarially_trained(
     *,
     strong: Sequence[float] = STRONG,
     answers: bool = True,
+    compiled: dict[str, keras.Model] | None = None,
 ) -> tuple[training.Fit, dict]:
     """Train a network further on attacked images (or load it), attack it, and record it.
 
@@ -93,14 +94,18 @@ def adversarially_trained(
         Sizes of the attack in one step, and in many.
     answers : bool
         Whether the record answers cells of the paper.
+    compiled : dict, optional
+        As in `medtk.lab.transfer.baseline`.
 
     Returns
     -------
     fit : Fit
     record : dict
     """
-    fit = adversarial.fit_or_load(spec, dataset)
-    base = training.fit_or_load(spec.base, dataset).model
+    compiled = {} if compiled is None else compiled
+    fit = adversarial.fit_or_load(spec, dataset, into=compiled.get("defended"))
+    base = training.fit_or_load(spec.base, dataset, into=compiled.get("base")).model
+    compiled |= {"defended": fit.model, "base": base}
     predictions = one_step(fit.model, base, dataset.test, epsilons)
     state = str
     if spec.base.trainable == "all":

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import collections
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -21,28 +22,30 @@ Planned = tuple[str, str, str, int, Callable[[session.Run, Dataset], tuple[train
 
 def baselines(dataset: str, chosen: argparse.Namespace) -> Iterator[Planned]:
     """Tables I and II, and the other choices of the ambiguity register, which answer no cell."""
+    compiled = collections.defaultdict(dict)
     for choice, scaling, seed, network in itertools.product(
         chosen.trainable, chosen.scalings, chosen.seeds, chosen.networks
     ):
         spec = training.Spec(network, trainable=choice, scaling=scaling, seed=seed)
         answers = (choice, scaling) == ("all", "unit")
 
-        def make(run, data, spec=spec, answers=answers):
-            return transfer.baseline(run, data, spec, answers=answers)
+        def make(run, data, spec=spec, answers=answers, compiled=compiled[network, choice, scaling]):
+            return transfer.baseline(run, data, spec, answers=answers, compiled=compiled)
 
         yield "transfer", transfer.record_name(dataset, spec), "12", seed, make
 
 
 def adversarial_trainings(dataset: str, chosen: argparse.Namespace) -> Iterator[Planned]:
     """Rows AT of Table III, and the other ways to train adversarially, which answer no cell."""
+    compiled = collections.defaultdict(dict)
     for method, share, seed, network in itertools.product(
         chosen.methods, chosen.clean_shares, chosen.seeds, chosen.networks
     ):
         spec = adversarial.Spec(training.Spec(network, seed=seed), method, clean_share=share, seed=seed)
         answers = (method, share) == ("printed", 0.0)
 
-        def make(run, data, spec=spec, answers=answers):
-            return defended.adversarially_trained(run, data, spec, answers=answers)
+        def make(run, data, spec=spec, answers=answers, compiled=compiled[network]):
+            return defended.adversarially_trained(run, data, spec, answers=answers, compiled=compiled)
 
         yield "adversarial", defended.adversarial_name(dataset, spec), "13", seed, make
 

@@ -43,9 +43,7 @@ class Run:
         """Folder of this run's records: the ledger for the paper's or the scaled settings, else the cache."""
         return results_home() if self.profile in LEDGER_PROFILES else cache_home() / "records"
 
-    def load(
-        self, name: str, *, size: int = 32, channels: int = 3, n_train: int = 0, n_test: int = 0
-    ) -> data.Dataset:
+    def load(self, name: str, *, size: int = 32, channels: int = 3, n_train: int = 0, n_test: int = 0) -> data.Dataset:
         """Load a data set, say where it came from, and take a stratified part of it if sizes are given.
 
         Parameters
@@ -60,9 +58,7 @@ class Run:
         dataset = data.load(name, size=size, channels=channels, allow_synthetic=True, seed=self.seed)
         self.sources[name] = dataset.source
         if n_train or n_test:
-            dataset = data.subset(
-                dataset, n_train or len(dataset.train), n_test or len(dataset.test), seed=self.seed
-            )
+            dataset = data.subset(dataset, n_train or len(dataset.train), n_test or len(dataset.test), seed=self.seed)
         print(
             f"{dataset.card.title}: {dataset.source} data, {len(dataset.train)} / {len(dataset.val)} / "
             f"{len(dataset.test)} images for training / validation / test."
@@ -108,9 +104,7 @@ class Run:
         """Say what the run did and how long it took."""
         seconds = time.perf_counter() - self.started
         sources = ", ".join(f"{name}: {source}" for name, source in self.sources.items()) or "none"
-        print(
-            f"Notebook {self.notebook}, profile {self.profile}, seed {self.seed}: {seconds / 60:.1f} minutes."
-        )
+        print(f"Notebook {self.notebook}, profile {self.profile}, seed {self.seed}: {seconds / 60:.1f} minutes.")
         print(f"Data: {sources}. Records written: {len(self.written)}.")
 
 

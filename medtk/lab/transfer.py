@@ -24,9 +24,7 @@ def reestimated(name: str) -> str:
     return "reestimated" if name == "clean" else f"reestimated-{name}"
 
 
-def under_attack(
-    model: keras.Model, split: Split, epsilons: Sequence[float] = EPSILONS
-) -> dict[str, np.ndarray]:
+def under_attack(model: keras.Model, split: Split, epsilons: Sequence[float] = EPSILONS) -> dict[str, np.ndarray]:
     """Probabilities on the clean images and on FGSM's at each epsilon.
 
     Parameters
@@ -90,6 +88,7 @@ def baseline(
     epsilons: Sequence[float] = EPSILONS,
     *,
     answers: bool = True,
+    compiled: dict[str, keras.Model] | None = None,
 ) -> tuple[training.Fit, dict]:
     """Train (or load), attack, and record one network on one data set.
 
@@ -108,13 +107,18 @@ def baseline(
         Sizes of the attack.
     answers : bool
         Whether the record answers cells of the paper, or is one of the other choices in the ambiguity register.
+    compiled : dict, optional
+        Networks of an earlier call of the same form, to be overwritten; this call's are put into it. It spares
+        compiling them again for the next seed.
 
     Returns
     -------
     fit : Fit
     record : dict
     """
-    fit = training.fit_or_load(spec, dataset)
+    compiled = {} if compiled is None else compiled
+    fit = training.fit_or_load(spec, dataset, into=compiled.get("base"))
+    compiled["base"] = fit.model
     predictions = under_attack(fit.model, dataset.test, epsilons)
     if spec.trainable == "all":
         statistics_refreshed(fit.model, dataset.train.images)

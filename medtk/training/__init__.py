@@ -7,6 +7,7 @@ from medtk.training.loop import (
     digest_of_arrays,
     epoch_order,
     fit_one_epoch,
+    restart,
     train_or_load,
 )
 from medtk.training.statistics import statistics_refreshed
@@ -21,6 +22,7 @@ __all__ = [
     "fit_one_epoch",
     "fit_or_load",
     "key",
+    "restart",
     "statistics_refreshed",
     "train_or_load",
 ]

@@ -50,7 +50,7 @@ class Spec:
             )
 
 
-def fit_or_load(spec: Spec, dataset: Dataset, *, progress: bool = True) -> Fit:
+def fit_or_load(spec: Spec, dataset: Dataset, *, into: keras.Model | None = None, progress: bool = True) -> Fit:
     """Train a network, or load it if the same training was done before.
 
     The state is stored after each epoch, so that a run that was killed goes on from its last whole epoch, and
@@ -62,6 +62,9 @@ def fit_or_load(spec: Spec, dataset: Dataset, *, progress: bool = True) -> Fit:
         The network and how to train it.
     dataset : Dataset
         Its training split is used.
+    into : keras.Model, optional
+        The network of an earlier call that differed in seed or learning rate alone. It is overwritten and returned,
+        which spares compiling the same step again; see `medtk.training.restart`.
     progress : bool
         Whether to show a bar.
 
@@ -82,6 +85,8 @@ def fit_or_load(spec: Spec, dataset: Dataset, *, progress: bool = True) -> Fit:
     model.compile(
         keras.optimizers.Adam(spec.learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
+    if into is not None:
+        model = loop.restart(into, model)
     images, labels = dataset.train.images, dataset.train.labels
     return loop.train_or_load(
         model,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import small_networks
 
-from medtk import training
+from medtk import models, training
 from medtk.data import CATALOG, Dataset, Split
 from medtk.errors import BadParameter, MedtkError
 from medtk.settings import cache_home
@@ -284,3 +284,20 @@ def test_a_cache_that_is_a_file(whole, tmp_path):
     (tmp_path / "blocked").write_text("")
     with pytest.raises(MedtkError, match="Cannot write the checkpoint"):
         checkpoints.save(tmp_path / "blocked" / "models" / "x.npz", whole[0].model, [])
+
+
+def test_a_restarted_network_trains_as_a_new_one_does(monkeypatch, tmp_path):
+    monkeypatch.setattr(models, "build", small_networks.built_for_fit)
+    data = small_networks.dataset(40)
+    first, second = (training.Spec("mobilenetv2", epochs=2, seed=seed) for seed in (1, 2))
+    monkeypatch.setenv("MEDTK_CACHE", str(tmp_path / "apart"))
+    alone = training.fit_or_load(second, data, progress=False).model
+    monkeypatch.setenv("MEDTK_CACHE", str(tmp_path / "again"))
+    used = training.fit_or_load(first, data, progress=False).model
+    step = used.train_function
+    again = training.fit_or_load(second, data, into=used, progress=False).model
+    assert again is used and again.train_function is step is not None
+    for one, other in zip(alone.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(alone.optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
