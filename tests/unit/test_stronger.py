@@ -199,3 +199,69 @@ def test_figures_are_stamped_and_drawn(attacked):
         assert any("SYNTHETIC" in text.get_text() for text in figure.texts)
         figure.canvas.draw()
         plt.close(figure)
+
+
+def written(home, name, split, labels, probabilities):
+    return records.write(
+        home,
+        experiment="transfer",
+        paper="robust_transfer",
+        name=name,
+        cells=[],
+        parameters={"dataset": split, "network": "resnet50", "trainable": "all", "scaling": "unit"},
+        seed=int(name[-1]),
+        profile="paper",
+        data={"name": split, "source": "substitute"},
+        weights={"source": "random"},
+        labels=labels,
+        predictions={"clean": probabilities, "reestimated": probabilities[:, ::-1]},
+        seconds=1.0,
+        deviations=[],
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    """Two seeds on the published split and one on the split by group; measured again, the answers are reversed."""
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
+    labels = np.array([0, 0, 1, 1, 1, 1])
+    always_right = np.eye(2)[labels]
+    once_wrong = np.eye(2)[[0, 0, 1, 1, 1, 0]]
+    written(tmp_path, "x-s0", "small", labels, 1 - always_right)
+    written(tmp_path, "x-s1", "small", labels, 1 - once_wrong)
+    written(tmp_path, "y-s0", "small-by-group", labels, 1 - once_wrong)
+    written(tmp_path, "z-s0", "other", labels, always_right)
+    split = small_networks.dataset().train
+    groups = np.array([f"{i}" for i in range(len(split))])
+    test = data.Split(split.images[:6], labels, np.array(["0", "0", "1", "1", "new", "new"]))
+    train = data.Split(split.images, split.labels, groups)
+    return dataclasses.replace(small_networks.dataset(), train=train, test=test)
+
+
+def test_the_two_splits_stand_beside_each_other(ledger):
+    table = lab.tables.by_group("robust_transfer", "small").set_index("split")
+    assert list(table.index) == ["published", "by group"]
+    assert list(table["seeds"]) == [2, 1]
+    # 6 and 5 of 6 right; balanced: mean of 2 of 2 and 3 of 4.
+    assert table.loc["published", "accuracy"] == "91.7%" and table.loc["by group", "accuracy"] == "83.3%"
+    assert table.loc["by group", "balanced accuracy"] == "87.5%"
+    assert len(lab.tables.by_group("robust_transfer", "nothing")) == 0
+
+
+def test_seen_groups_are_told_from_unseen_ones(ledger):
+    first, second = lab.tables.seen_or_not("robust_transfer", ledger).to_dict("records")
+    assert first["right, seen"].startswith("100.0% [") and first["right, not seen"].startswith("100.0% [")
+    assert second["right, seen"].startswith("100.0% [") and second["right, not seen"].startswith("50.0% [")
+    assert (second["balanced, seen"], second["balanced, not seen"]) == ("100.0%", "50.0%")
+    other = dataclasses.replace(
+        ledger, test=data.Split(ledger.test.images, ledger.test.labels[::-1], ledger.test.groups)
+    )
+    assert len(lab.tables.seen_or_not("robust_transfer", other)) == 0
+
+
+def test_claims_name_the_records_behind_them():
+    shown = lab.tables._abbreviated(["p/transfer/a-s0", "p/transfer/a-s12", "p/attacks/b-n3-s1"])
+    assert shown == "transfer/a-s0,12; attacks/b-n3-s1"
+    assert lab.tables._abbreviated([]) == "–"
+    table = lab.tables.claims("robust_transfer", ["chest_flip"], behind=True)
+    assert list(table.columns) == ["claim", "verdict", "why", "records"]
