@@ -143,8 +143,8 @@ def carlini_wagner(
     initial_c : float
         The first c, above 0.
     abort_early : bool
-        Whether an image is left alone for this c once a tenth of the steps brought its objective down by less
-        than 0.01 %.
+        Whether an image is left alone for this c once a tenth of the steps (ten at least) brought its least objective
+        down by less than 0.01 %.
     batch_size : int
         Images a compiled step.
 
@@ -176,6 +176,7 @@ def carlini_wagner(
         succeeded = np.zeros(len(images), bool)
         at = np.flatnonzero(~reached)
         w, momentum, energy, last = start[at], *np.zeros((2, *start[at].shape), np.float32), np.full(len(at), np.inf)
+        lowest = last
         for step in range(1, steps + 1):
             if not len(at):
                 break
@@ -196,11 +197,11 @@ def carlini_wagner(
             rate = learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
             w = w - rate * momentum / (np.sqrt(energy) + 1e-8)
 
-            if abort_early and step % max(steps // 10, 1) == 0:
-                objective = distance + c[at] * np.maximum(confidence - gap, 0)
-                falling = objective < 0.9999 * last
-                w, momentum, energy, at = (values[falling] for values in (w, momentum, energy, at))
-                last = objective[falling]
+            lowest = np.minimum(lowest, distance + c[at] * np.maximum(confidence - gap, 0))
+            if abort_early and step % max(steps // 10, 10) == 0:
+                falling = lowest < 0.9999 * last
+                w, momentum, energy, at, lowest = (z[falling] for z in (w, momentum, energy, at, lowest))
+                last = lowest
         high = np.where(succeeded, np.minimum(high, c), high)
         low = np.where(succeeded, low, np.maximum(low, c))
         c = np.where(np.isfinite(high), (low + high) / 2, 10 * c).astype(np.float32)

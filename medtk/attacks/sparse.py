@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from medtk.attacks.common import prepared
+from medtk.attacks.common import prepared, toward
 from medtk.attacks.minimal import rivals
 from medtk.errors import BadParameter, UnknownName
 from medtk.models.gradients import class_ids, loss_and_gradient, scores
@@ -31,7 +31,7 @@ def saliency_map(
     images: np.ndarray,
     targets: np.ndarray,
     *,
-    output: str = "scores",
+    output: str = "probabilities",
     decrease: bool = False,
     batch_size: int = 256,
 ) -> np.ndarray:
@@ -49,8 +49,8 @@ def saliency_map(
     targets : ndarray of int, shape (n,)
         The class t of each image.
     output : {'scores', 'probabilities'}
-        What F is. Papernot et al. advise the scores; with probabilities beta = -alpha, since they sum to 1, and both
-        vanish where the network is sure.
+        What F is. With probabilities beta = -alpha, since they sum to 1, and both are tiny where the network is sure;
+        for that reason Papernot et al. take the scores.
     decrease : bool
         Whether to ask which values to lower (alpha < 0 and beta > 0) instead.
     batch_size : int
@@ -73,18 +73,13 @@ def saliency_map(
     Papernot et al. (2016), "The limitations of deep learning in adversarial settings", Eqs. (8) and (9).
     """
     targets = class_ids(model, images, targets, "targets")
-    slopes = _slopes(model, images, targets, output, batch_size)[1]
+    if output not in SUMS:
+        raise UnknownName("output", output, SUMS)
+    slopes = loss_and_gradient(model, images, targets, loss=SUMS[output], batch_size=batch_size)[2]
     alpha, beta = slopes[:, 0], slopes[:, 1]
     if decrease:
         alpha, beta = -alpha, -beta
     return np.where((alpha > 0) & (beta < 0), -alpha * beta, 0)
-
-
-def _slopes(model, images, targets, output, batch_size):
-    if output not in SUMS:
-        raise UnknownName("output", output, SUMS)
-    found, _, slopes = loss_and_gradient(model, images, targets, loss=SUMS[output], batch_size=batch_size)
-    return found, slopes
 
 
 def best_pairs(alpha: np.ndarray, beta: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +149,7 @@ def jsma(
     theta: float = 1.0,
     gamma: float = 0.1,
     targets: np.ndarray | None = None,
-    output: str = "scores",
+    output: str = "probabilities",
     clip: bool = True,
     batch_size: int = 256,
 ) -> np.ndarray:
@@ -170,16 +165,18 @@ def jsma(
         True class ids. An image that is misclassified already (or is its target) is returned as it is; one that
         resists is returned with the changes made.
     theta : float
-        What is added to a value at each step, not 0; negative values darken.
+        What is added to a value at each step, 0.001 or more in size; negative values darken.
     gamma : float
         Largest share of an image's values (pixels x channels) that may change, in (0, 1].
     targets : ndarray of int, shape (n,), optional
         Class ids that the network shall give. Without, the changes lead to the class with the second largest score
         and stop as soon as the label is left.
     output : {'scores', 'probabilities'}
-        What is differentiated; see `saliency_map`.
+        What is differentiated; see `saliency_map`. The sum of all other scores says little about the one class that
+        is in the way, so with several classes ``probabilities`` needs fewer changes.
     clip : bool
-        Whether to stay in [0, 1]. A value that has reached the end is not changed again.
+        Whether to stay in [0, 1]; a value that has reached the end is not changed again. Without, each value is
+        changed once.
     batch_size : int
         Images a compiled step.
 
@@ -198,26 +195,35 @@ def jsma(
     ----------
     Papernot et al. (2016), algorithms 2 and 3.
     """
-    if not 0 < gamma <= 1 or not 0 < abs(theta) < np.inf:
-        raise BadParameter(f"gamma must be in (0, 1] and theta a finite number but 0, not {gamma} and {theta}.")
+    if not 0 < gamma <= 1 or not 1e-3 <= abs(theta) < np.inf:
+        raise BadParameter(f"gamma must be in (0, 1] and theta 0.001 or more either way, not {gamma} and {theta}.")
+    if output not in SUMS:
+        raise UnknownName("output", output, SUMS)
     images, goal = prepared(model, images, labels, targets)
-    toward = goal.classes
+    aim = goal.classes
     if targets is None:
-        toward = rivals(scores(model, images, batch_size=batch_size), goal.classes, 1)[:, 1]
+        aim = rivals(scores(model, images, batch_size=batch_size), goal.classes, 1)[:, 1]
+    # With probabilities (alpha_p + alpha_q) |beta_p + beta_q| = (alpha_p + alpha_q) ** 2: the two steepest values, and
+    # the logarithm has its steepest values at the same places and does not vanish.
+    loss = toward if output == "probabilities" else target_and_others
     points, sign = images.reshape(len(images), np.prod(images.shape[1:])).copy(), np.sign(theta)
     most, end = int(gamma * points.shape[1]), 1.0 if theta > 0 else 0.0
     changed, active = np.zeros(points.shape, bool), np.arange(len(images))
     while len(active):
         now = points[active].reshape(-1, *images.shape[1:])
-        found, slopes = _slopes(model, now, toward[active], output, batch_size)
-        free = points[active] != end if clip else np.ones((len(active), points.shape[1]), bool)
+        found, _, slopes = loss_and_gradient(model, now, aim[active], loss=loss, batch_size=batch_size)
+        free = points[active] != end if clip else ~changed[active]
         # Two more values must be free, and allowed.
         going = ~goal.reached(found, active) & (free.sum(axis=1) >= 2) & (changed[active].sum(axis=1) + 2 <= most)
         active, free = active[going], free[going]
         if not len(active):
             break
-        alpha, beta = sign * slopes[going].reshape(len(active), 2, points.shape[1]).swapaxes(0, 1)
-        for chosen in best_pairs(alpha, beta, free):
+        slopes = sign * slopes[going]
+        if output == "probabilities":
+            pair = np.argpartition(np.where(free, slopes.reshape(free.shape), -np.inf), -2, axis=1)[:, -2:].T
+        else:
+            pair = best_pairs(slopes[:, 0].reshape(free.shape), slopes[:, 1].reshape(free.shape), free)
+        for chosen in pair:
             moved = points[active, chosen] + np.float32(theta)
             points[active, chosen] = np.clip(moved, 0, 1) if clip else moved
             changed[active, chosen] = True

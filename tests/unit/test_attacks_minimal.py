@@ -138,9 +138,10 @@ def test_saliency_map_of_a_linear_network():
     alpha = kernel[:, targets].T
     beta = kernel.sum(axis=1) - alpha
     expected = np.where((alpha > 0) & (beta < 0), -alpha * beta, 0).reshape(images.shape)
-    np.testing.assert_allclose(attacks.saliency_map(model, images, targets), expected, atol=1e-6)
+    found = attacks.saliency_map(model, images, targets, output="scores")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
     lower = np.where((alpha < 0) & (beta > 0), -alpha * beta, 0).reshape(images.shape)
-    found = attacks.saliency_map(model, images, targets, decrease=True)
+    found = attacks.saliency_map(model, images, targets, output="scores", decrease=True)
     np.testing.assert_allclose(found, lower, atol=1e-6)
     assert expected.any() and lower.any()
 
@@ -209,17 +210,41 @@ def test_jsma_changes_the_best_pair_first():
     saliency = np.where((raises > 0) & (lowers > 0), raises * lowers, 0) * (1 - np.eye(9))
     best = np.unravel_index(saliency.argmax(), saliency.shape)
     assert saliency[best] > 0
-    moved = attacks.jsma(model, images, label, gamma=2 / 9)
+    moved = attacks.jsma(model, images, label, gamma=2 / 9, output="scores")
     expected = images.copy().reshape(9)
     expected[list(best)] = 1
     np.testing.assert_array_equal(moved.reshape(9), expected)
 
 
+def test_jsma_of_probabilities_changes_the_two_most_salient_values():
+    model = linear(4, seed=4)
+    images = np.full((6, *SHAPE), 0.5, np.float32)
+    label = gradients.scores(model, images).argmax(axis=1)
+    targets = (label + 1 + np.arange(6) % 3) % 4
+    salient = attacks.saliency_map(model, images, targets).reshape(6, 9)
+    moved = attacks.jsma(model, images, label, targets=targets, gamma=2 / 9).reshape(6, 9)
+    for row, best in zip(moved, salient.argsort(axis=1)[:, -2:], strict=True):
+        assert set(np.flatnonzero(row == 1)) == set(best) and np.all(np.delete(row, best) == 0.5)
+
+
+def test_jsma_of_probabilities_goes_on_where_they_vanish():
+    """A network so sure that the other probabilities are 0 in single precision still has steepest values."""
+    model = linear(2, seed=4)
+    model.get_layer("logits").set_weights([2000 * w for w in model.get_layer("logits").get_weights()])
+    images = np.full((1, *SHAPE), 0.5, np.float32)
+    label = gradients.scores(model, images).argmax(axis=1)
+    sure = attacks.jsma(model, images, label, gamma=2 / 9)
+    assert model.predict(images, verbose=0).min() == 0 and (sure != images).sum() == 2
+    model.get_layer("logits").set_weights([w / 2000 for w in model.get_layer("logits").get_weights()])
+    np.testing.assert_array_equal(sure, attacks.jsma(model, images, label, gamma=2 / 9))
+
+
+@pytest.mark.parametrize("output", ["scores", "probabilities"])
 @pytest.mark.parametrize("theta", [1.0, 0.3, -1.0])
-def test_jsma_keeps_its_budget(network, batch, theta):
+def test_jsma_keeps_its_budget(network, batch, theta, output):
     images, labels = batch
     for gamma in (0.02, 0.1):
-        moved = attacks.jsma(network, images, labels, theta=theta, gamma=gamma)
+        moved = attacks.jsma(network, images, labels, theta=theta, gamma=gamma, output=output)
         assert (moved != images).sum(axis=(1, 2, 3)).max() <= gamma * images[0].size
         assert moved.min() >= 0 and moved.max() <= 1
         difference = moved - images
@@ -235,6 +260,14 @@ def test_jsma_stops_when_it_has_won_and_reaches_targets(network, batch):
     assert np.mean(said == targets) > 0.5
     np.testing.assert_array_equal(attacks.jsma(network, moved, labels, targets=said), moved)
     np.testing.assert_array_equal(attacks.jsma(network, images, (labels + 1) % 3), images)
+
+
+def test_jsma_without_clipping_changes_each_value_once(network, batch):
+    images, labels = batch
+    difference = attacks.jsma(network, images, labels, theta=0.7, gamma=0.1, clip=False) - images
+    changed = difference != 0
+    np.testing.assert_allclose(difference[changed], 0.7, atol=1e-6)
+    assert changed.any() and (images + difference).max() > 1
 
 
 def test_one_pixel_changes_one_pixel(network, batch):
@@ -402,6 +435,8 @@ def test_settings_out_of_range(network, batch, attack, settings, words):
 
 
 def test_unknown_output(network, batch):
+    with pytest.raises(UnknownName, match="output"):
+        attacks.jsma(network, *batch, output="logit")
     with pytest.raises(UnknownName, match="output"):
         attacks.saliency_map(network, *batch, output="logit")
 
