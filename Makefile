@@ -38,6 +38,7 @@ lint: $(READY) ## check code, spelling and notebooks
 record: $(READY) ## fill the ledger at the papers' settings (hours; goes on where it stopped)
 	$(BIN)/python -m medtk.lab.recording transfer breastmnist --seeds 0 1 2 3 4
 	$(BIN)/python -m medtk.lab.recording transfer pneumoniamnist dermamnist octmnist
+	$(BIN)/python -m medtk.lab.recording transfer dermamnist-by-group
 	$(BIN)/python -m medtk.lab.recording transfer breastmnist pneumoniamnist --trainable frozen_bn head
 	$(BIN)/python -m medtk.lab.recording adversarial breastmnist --seeds 0 1 2 3 4
 	$(BIN)/python -m medtk.lab.recording adversarial pneumoniamnist dermamnist octmnist

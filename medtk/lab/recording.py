@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable, Iterator
 
 from medtk import training
-from medtk.data import Dataset
+from medtk.data import Dataset, regroup
 from medtk.defenses import adversarial, distillation
 from medtk.errors import DataUnavailable, MedtkError
 from medtk.lab import defended, session, transfer
 from medtk.settings import results_home
 
+GROUPED = "-by-group"
 # A recording yet to be made: experiment, name of its record, number of its notebook, seed, and how to make it.
 Planned = tuple[str, str, str, int, Callable[[session.Run, Dataset], tuple[training.Fit, dict]]]
 
@@ -27,7 +28,7 @@ def baselines(dataset: str, chosen: argparse.Namespace) -> Iterator[Planned]:
         chosen.trainable, chosen.scalings, chosen.seeds, chosen.networks
     ):
         spec = training.Spec(network, trainable=choice, scaling=scaling, seed=seed)
-        answers = (choice, scaling) == ("all", "unit")
+        answers = (choice, scaling) == ("all", "unit") and not dataset.endswith(GROUPED)
 
         def make(run, data, spec=spec, answers=answers, compiled=compiled[network, choice, scaling]):
             return transfer.baseline(run, data, spec, answers=answers, compiled=compiled)
@@ -76,7 +77,7 @@ def record(planned: Iterator[Planned], dataset: str) -> None:
     planned : iterator
         From one of `EXPERIMENTS`.
     dataset : str
-        Name of the data set.
+        Name of the data set; with ``-by-group`` behind it, split again so that no group is on two sides.
 
     Raises
     ------
@@ -87,7 +88,9 @@ def record(planned: Iterator[Planned], dataset: str) -> None:
         if (results_home() / "robust_transfer" / experiment / f"{name}.json").is_file():
             continue
         run = session.start(notebook, seed=seed, profile="paper")
-        data = run.load(dataset)
+        data = run.load(dataset.removesuffix(GROUPED))
+        if dataset.endswith(GROUPED):
+            data = regroup(data)
         if data.is_synthetic:
             raise DataUnavailable(f"{dataset} is not here, and synthetic images are never recorded.")
         _, made = make(run, data)
