@@ -1,6 +1,18 @@
 """What a notebook imports: a run with its records, pictures, tables beside the paper, and checks of exercises."""
 
-from medtk.lab import attack_measures, attack_views, check, defended, plots, stronger, tables, transfer
+from medtk.lab import (
+    attack_measures,
+    attack_views,
+    check,
+    defended,
+    hospital,
+    hospital_plots,
+    hospital_tables,
+    plots,
+    stronger,
+    tables,
+    transfer,
+)
 from medtk.lab.living import slider
 from medtk.lab.session import Run, start
 
@@ -10,6 +22,9 @@ __all__ = [
     "attack_views",
     "check",
     "defended",
+    "hospital",
+    "hospital_plots",
+    "hospital_tables",
     "plots",
     "slider",
     "start",

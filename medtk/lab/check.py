@@ -124,3 +124,44 @@ def worst_of(answer: Callable) -> None:
         lambda: abs(answer(right) - 0.25) < 1e-9 and abs(answer(right[2:]) - 0.75) < 1e-9,
         "an image counts only if it is right under every attack: first over attacks, then over images.",
     )
+
+
+def pooled_statistics(answer: Callable) -> None:
+    """Exercise 51a: ``answer(means, variances, sizes)`` is mean and variance of all hospitals' values together."""
+    random = np.random.default_rng(0)
+    values = [random.normal(m, s, n) for m, s, n in ((0.0, 1.0, 5), (3.0, 0.5, 20), (-2.0, 2.0, 11))]
+    means, variances, sizes = (np.array([f(v) for v in values]) for f in (np.mean, np.var, len))
+    together = np.concatenate(values)
+    _verdict(
+        lambda: np.allclose(answer(means, variances, sizes), (together.mean(), together.var())),
+        "weigh by the sizes, and add to the mean of the variances the variance of the means.",
+    )
+
+
+def clipped_update(answer: Callable) -> None:
+    """Exercise 51b: ``answer(start, weights, length)`` shortens an update that is longer than `length`."""
+    start, weights = np.array([1.0, 2.0, 0.0]), np.array([4.0, 2.0, 4.0])  # an update of length 5
+    cases = [(1.0, [1.6, 2.0, 0.8]), (5.0, [4.0, 2.0, 4.0]), (9.0, [4.0, 2.0, 4.0])]
+    _verdict(
+        lambda: all(np.allclose(answer(start, weights, length), wanted) for length, wanted in cases)
+        and np.allclose(answer(start, start, 1.0), start),
+        "the update is weights minus start; only if it is too long is it scaled, and an update of zero stays zero.",
+    )
+
+
+def one_hot_counts(answer: Callable) -> None:
+    """Exercise 52a: ``answer(confusion)`` is TP, FP, FN and TN summed over all outputs."""
+    cases = [([[169, 65], [45, 345]], (514, 110, 110, 514)), ([[3, 1, 0], [0, 2, 2], [1, 0, 1]], (6, 4, 4, 16))]
+    _verdict(
+        lambda: all(tuple(answer(np.array(matrix))) == wanted for matrix, wanted in cases),
+        "each image counts once for each class: take every class against the rest, then add up over the classes.",
+    )
+
+
+def images_needed(answer: Callable) -> None:
+    """Exercise 52b: ``answer(p, q)`` is how many images of each hospital show a difference of shares p and q."""
+    cases = [(0.80, 0.85, 903), (0.90, 0.80, 197), (0.5, 0.6, 385)]
+    _verdict(
+        lambda: all(abs(answer(p, q) - n) <= 2 for p, q, n in cases),
+        "n = (1.96 + 0.84)² (p (1 - p) + q (1 - q)) / (p - q)², for 5 % and a power of 80 %.",
+    )

@@ -27,6 +27,10 @@ RIGHT = {
     check.distillation_gradient: lambda z, v, t: t * (softmax(z / t, axis=1) - softmax(v / t, axis=1)),
     check.smallest_step: lambda x, w, b: -(w @ x + b) / (w @ w) * w,
     check.worst_of: lambda right: right.all(axis=0).mean(),
+    check.pooled_statistics: lambda m, v, n: (m @ n / n.sum(), (v + m**2) @ n / n.sum() - (m @ n / n.sum()) ** 2),
+    check.clipped_update: lambda s, w, c: s + (w - s) * (c / max(c, np.linalg.norm(w - s))),
+    check.one_hot_counts: lambda m: (m.trace(), *2 * [m.sum() - m.trace()], m.sum() * (len(m) - 2) + m.trace()),
+    check.images_needed: lambda p, q: np.ceil((1.96 + 0.8416) ** 2 * (p * (1 - p) + q * (1 - q)) / (p - q) ** 2),
 }
 
 
@@ -55,6 +59,14 @@ WRONG = [
     (check.smallest_step, lambda x, w, b: -np.sign(w) * abs(w @ x + b) / abs(w).sum()),
     (check.worst_of, lambda right: right.mean(axis=1).min()),
     (check.worst_of, lambda right: right.any(axis=0).mean()),
+    (check.pooled_statistics, lambda m, v, n: (m @ n / n.sum(), v @ n / n.sum())),
+    (check.pooled_statistics, lambda m, v, n: (m.mean(), v.mean() + m.var())),
+    (check.clipped_update, lambda s, w, c: s + (w - s) * c / np.linalg.norm(w - s)),
+    (check.clipped_update, lambda s, w, c: w * (c / max(c, np.linalg.norm(w)))),
+    (check.one_hot_counts, lambda m: (m[1, 1], m[0, 1], m[1, 0], m[0, 0])),
+    (check.one_hot_counts, lambda m: (m.trace(), *2 * [m.sum() - m.trace()], m.trace())),
+    (check.images_needed, lambda p, q: 1.96**2 * (p * (1 - p) + q * (1 - q)) / (p - q) ** 2),
+    (check.images_needed, lambda p, q: 2 * (1.96 + 0.8416) ** 2 * (p * (1 - p) + q * (1 - q)) / (p - q) ** 2),
 ]
 
 
