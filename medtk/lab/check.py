@@ -165,3 +165,24 @@ def images_needed(answer: Callable) -> None:
         lambda: all(abs(answer(p, q) - n) <= 2 for p, q, n in cases),
         "n = (1.96 + 0.84)² (p (1 - p) + q (1 - q)) / (p - q)², for 5 % and a power of 80 %.",
     )
+
+
+def clipped_rows(answer: Callable) -> None:
+    """Exercise 53a: ``answer(gradients, clip_norm)`` cuts each row to length `clip_norm`."""
+    rows = np.array([[3.0, 4.0], [0.0, 0.0], [0.3, -0.4], [-6.0, 8.0]])
+    _verdict(
+        lambda: (
+            np.allclose(answer(rows, 1.0), [[0.6, 0.8], [0, 0], [0.3, -0.4], [-0.6, 0.8]])
+            and np.allclose(answer(rows, 7.0), [[3, 4], [0, 0], [0.3, -0.4], [-4.2, 5.6]])
+        ),
+        "one length a row (axis=1); divide by the larger of 1 and length / C, so that short rows and zeros stay.",
+    )
+
+
+def noise_on_the_mean(answer: Callable) -> None:
+    """Exercise 53b: ``answer(sizes, clip_norm, z)`` is the standard deviation that hides each hospital."""
+    cases = [([300, 200, 100], 1.0, 2.0, 1.0), ([5, 5, 5, 5], 2.0, 3.0, 1.5), ([100, 900], 0.5, 1.0, 0.45)]
+    _verdict(
+        lambda: all(abs(answer(sizes, c, z) - value) < 1e-9 for sizes, c, z, value in cases),
+        "one hospital moves the mean by its share times C; the largest share decides, since each is to be hidden.",
+    )

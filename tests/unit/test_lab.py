@@ -31,6 +31,8 @@ RIGHT = {
     check.clipped_update: lambda s, w, c: s + (w - s) * (c / max(c, np.linalg.norm(w - s))),
     check.one_hot_counts: lambda m: (m.trace(), *2 * [m.sum() - m.trace()], m.sum() * (len(m) - 2) + m.trace()),
     check.images_needed: lambda p, q: np.ceil((1.96 + 0.8416) ** 2 * (p * (1 - p) + q * (1 - q)) / (p - q) ** 2),
+    check.clipped_rows: lambda rows, c: rows / np.maximum(1, np.linalg.norm(rows, axis=1, keepdims=True) / c),
+    check.noise_on_the_mean: lambda sizes, c, z: z * c * max(sizes) / sum(sizes),
 }
 
 
@@ -67,6 +69,12 @@ WRONG = [
     (check.one_hot_counts, lambda m: (m.trace(), *2 * [m.sum() - m.trace()], m.trace())),
     (check.images_needed, lambda p, q: 1.96**2 * (p * (1 - p) + q * (1 - q)) / (p - q) ** 2),
     (check.images_needed, lambda p, q: 2 * (1.96 + 0.8416) ** 2 * (p * (1 - p) + q * (1 - q)) / (p - q) ** 2),
+    (check.clipped_rows, lambda rows, c: rows * min(1, c / np.linalg.norm(rows))),
+    (check.clipped_rows, lambda rows, c: c * rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)),
+    (check.clipped_rows, lambda rows, c: np.clip(rows, -c, c)),
+    (check.noise_on_the_mean, lambda sizes, c, z: z * c / len(sizes)),
+    (check.noise_on_the_mean, lambda sizes, c, z: z * c * min(sizes) / sum(sizes)),
+    (check.noise_on_the_mean, lambda sizes, c, z: z * c),
 ]
 
 
