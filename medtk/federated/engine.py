@@ -1,7 +1,7 @@
 """Federated learning in one process: rounds, with a record of each, that go on after a kill."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -102,7 +102,7 @@ def run(
         now = state.restore(path, lambda found: set(found) == set(now)) or now
         done = len(now["history"])
     drawn = max(1, round(settings.fraction * len(members)))
-    engine = _Engine(model, members, settings, strategy, mask, own, steps, delays, evaluate_on, validate)
+    engine = Engine(model, members, settings, strategy, mask, own, steps, delays, evaluate_on, validate)
     bar = tqdm(total=settings.rounds * drawn, initial=done * drawn, unit="client", desc="rounds", disable=not progress)
     try:
         for number in range(done + 1, settings.rounds + 1):
@@ -115,12 +115,12 @@ def run(
         bar.close()
         client.put(model, initial)
     history = now["history"]
-    return Result(_server(now["server"]), history, now["private"], mask, initial, len(history) == done)
+    return Result(as_server(now["server"]), history, now["private"], mask, initial, len(history) == done)
 
 
 @dataclass(frozen=True, eq=False)
-class _Engine:
-    """What stays the same from round to round."""
+class Engine:
+    """What stays the same from round to round. Another engine is this one with other clients: `trained`."""
 
     model: keras.Model
     members: Mapping[str, Hospital]
@@ -136,13 +136,12 @@ class _Engine:
     def round(self, number: int, before: dict, drawn: int, bar: tqdm) -> dict:
         """State after a round, from the state before it, which is not changed."""
         began = time.perf_counter()
-        server, private, pending = _server(before["server"]), dict(before["private"]), list(before["pending"])
+        server, private, pending = as_server(before["server"]), dict(before["private"]), list(before["pending"])
         busy = {update["client"] for update in pending if update["due"] > number}
         arriving = [update for update in pending if update["due"] <= number]
         pending = [update for update in pending if update["due"] > number]
         rows = []
-        for name in self.drawn(number, drawn, busy):
-            row, update = self.let_train(name, number, server, private)
+        for row, update in self.trained(self.drawn(number, drawn, busy), number, server, private):
             rows.append(row)
             if update is not None:
                 (arriving if update["due"] <= number else pending).append(update)
@@ -168,13 +167,17 @@ class _Engine:
         order = np.random.default_rng((self.settings.seed, number)).permutation(list(self.members))
         return sorted(str(name) for name in order[:drawn] if name not in busy)
 
+    def trained(
+        self, names: list[str], number: int, server: Server, private: dict
+    ) -> Iterator[tuple[dict, dict | None]]:
+        """Row of each client, and its update if there is one to come; what it keeps goes into `private`."""
+        for name in names:
+            yield self.let_train(name, number, server, private)
+
     def let_train(self, name: str, number: int, server: Server, private: dict) -> tuple[dict, dict | None]:
-        """Row of a client, and its update if there is one to come; what it keeps goes into `private`."""
-        row = {"client": name, "status": "ok", "why": "", "model": "", "began": number, "n": 0}
-        row |= {"loss": None, "accuracy": None, "seconds": 0.0, "bytes_down": 0, "bytes_up": 0}
+        """Row and update of one client, trained in this process."""
+        row, offered = begun(name, number, server)
         late = max(0, self.delays(name, number)) if self.delays else 0
-        offered = {to: server.models[to] for to in server.route[name]}
-        row["bytes_down"] = sum(checks.bytes_of(weights) for weights in offered.values())
         if late > self.settings.max_delay:
             return row | {"status": "late", "why": f"it would come {late} rounds late"}, None
         began = time.perf_counter()
@@ -193,11 +196,7 @@ class _Engine:
         public, kept = part([np.asarray(array) for array in sent[0]], self.mask)
         if kept:
             private[name] = kept
-        row |= {"n": int(sent[1])} | {k: float(v) for k, v in sent[2].items()}
-        row |= {"status": "ok" if late == 0 else "under way", "bytes_up": checks.bytes_of(public)}
-        update = {"client": name, "model": row["model"], "began": number, "start": offered[row["model"]]}
-        update |= {"weights": public, "n": row["n"], "metrics": {k: float(v) for k, v in sent[2].items()}}
-        return row, update | {"due": number + late}
+        return sound(row, offered[row["model"]], client.Update(public, *sent[1:]), late)
 
     def received(self, arriving: list[dict], rows: list[dict], number: int) -> list[Received]:
         """Updates that are sound, sorted by client; what happened to each is written into the rows."""
@@ -244,5 +243,23 @@ class _Engine:
         return rows
 
 
-def _server(stored: Mapping) -> Server:
+def begun(name: str, number: int, server: Server) -> tuple[dict, dict[str, Weights]]:
+    """Row of a client that begins in a round, and the models that it is offered, by name."""
+    offered = {to: server.models[to] for to in server.route[name]}
+    row = {"client": name, "status": "ok", "why": "", "model": "", "began": number, "n": 0}
+    row |= {"loss": None, "accuracy": None, "seconds": 0.0, "bytes_up": 0}
+    return row | {"bytes_down": sum(checks.bytes_of(weights) for weights in offered.values())}, offered
+
+
+def sound(row: dict, start: Weights, sent: client.Update, late: int = 0) -> tuple[dict, dict]:
+    """Row and update of a client that sent what can be used: shared arrays only."""
+    metrics = {name: float(value) for name, value in sent.metrics.items()}
+    row = row | {"n": int(sent.n), "bytes_up": checks.bytes_of(sent.weights)} | metrics
+    update = {name: row[name] for name in ("client", "model", "began", "n")}
+    update |= {"start": start, "weights": sent.weights, "metrics": metrics, "due": row["began"] + late}
+    return row | {"status": "ok" if late == 0 else "under way"}, update
+
+
+def as_server(stored: Mapping) -> Server:
+    """Server of a state, which may come from a file."""
     return Server(**{**stored, "route": {name: tuple(to) for name, to in stored["route"].items()}})
