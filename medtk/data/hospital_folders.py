@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from medtk.data import preprocessing
 from medtk.data.dataset import Split
 from medtk.data.hospitals import Hospital, Hospitals, batches
-from medtk.errors import BadParameter, CorruptFile, DataUnavailable, MedtkError
+from medtk.errors import BadParameter, CorruptFile, DataUnavailable, MedtkError, UnknownName
 
 GLOBAL, MEMBERS, SPLITS = "GLOBAL_TEST_DATASET", "HOSPITAL", ("train", "val", "test")
 _TABLE, _ABOUT = "manifest.csv", "partition.json"
@@ -86,7 +86,9 @@ def _write(root: Path, hospital: str, name: str, split, class_names: tuple[str, 
     return lines
 
 
-def load_hospitals(folder: Path | str, size: int, *, channels: int = 3, skip_unreadable: bool = False) -> Hospitals:
+def load_hospitals(
+    folder: Path | str, size: int, *, channels: int = 3, skip_unreadable: bool = False, only: str | None = None
+) -> Hospitals:
     """Read hospitals from folders in the layout of the hospital study, written by medtk or the reader's own.
 
     Pictures may be of any size and mode: grey, colour, palette, with transparency (laid on black), 1, 8 or 16 bits.
@@ -103,6 +105,8 @@ def load_hospitals(folder: Path | str, size: int, *, channels: int = 3, skip_unr
         3: grey is repeated. 1: colour becomes its luminance.
     skip_unreadable : bool
         Whether pictures that cannot be read are left out and listed in `Hospitals.skipped`, or refused.
+    only : str, optional
+        Name of the one hospital to read; the global test set is then its own.
 
     Returns
     -------
@@ -122,8 +126,13 @@ def load_hospitals(folder: Path | str, size: int, *, channels: int = 3, skip_unr
         raise BadParameter(f"size must be given and channels be 1 or 3, not {size!r} and {channels!r}.")
     root = Path(folder)
     homes = sorted((path for path in (root / MEMBERS).glob("*") if path.is_dir()), key=_by_number)
+    if only is not None:
+        if only not in (names := [home.name for home in homes]):
+            raise UnknownName(f"hospital in {root / MEMBERS}", only, names)
+        homes = [root / MEMBERS / only]
     places = {(home.name, name): home / name for home in homes for name in SPLITS}
-    places["", "test"] = root / GLOBAL
+    if only is None:
+        places["", "test"] = root / GLOBAL
     found = {key: sorted(_files(place)) for key, place in places.items()}
     empty = [home.name for home in homes if not found[home.name, "train"]]
     if empty or not homes:
@@ -142,7 +151,7 @@ def load_hospitals(folder: Path | str, size: int, *, channels: int = 3, skip_unr
     if lost := [home.name for home in homes if not len(splits[home.name, "train"])]:
         raise DataUnavailable(f"No training picture of {', '.join(lost)} in {root} can be read.")
     members = tuple(Hospital(home.name, *(splits[home.name, name] for name in SPLITS)) for home in homes)
-    test = splits["", "test"] if found["", "test"] else _together([member.test for member in members])
+    test = splits["", "test"] if found.get(("", "test")) else _together([member.test for member in members])
     return Hospitals(members, test, class_names, "folder", tuple(bad))
 
 
