@@ -41,7 +41,7 @@ def _epsilon(record: dict) -> float:
     return math.inf if record["parameters"]["epsilon"] is None else record["parameters"]["epsilon"]
 
 
-def membership(kept: dict[str, np.ndarray], *, against: str = "others") -> privacy.Success:
+def membership(kept: dict[str, np.ndarray], *, against: str = "others", repeats: int = 200) -> privacy.Success:
     """How well the loss tells images that were trained on from others.
 
     Parameters
@@ -50,12 +50,14 @@ def membership(kept: dict[str, np.ndarray], *, against: str = "others") -> priva
         Arrays behind a record.
     against : {'others', 'test'}
         Images of the same hospitals that were set aside; or the test images, which differ in more than that.
+    repeats : int
+        Of the bootstrap behind the intervals.
     """
     if against == "test":
         others = privacy.loss_score(kept["labels"], kept["global"].astype(np.float32))
     else:
         others = -kept["others/loss"]
-    return privacy.attack_success(-kept["members/loss"], others)
+    return privacy.attack_success(-kept["members/loss"], others, repeats=repeats)
 
 
 def auc_bound(epsilon: float, delta: float = 0.0) -> float:
