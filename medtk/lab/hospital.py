@@ -1,8 +1,7 @@
 """The experiment of paper 5: one network for several hospitals, trained together, alone, or in one place."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import keras
@@ -11,67 +10,13 @@ import numpy as np
 from medtk import federated, models
 from medtk.data import Dataset, Split, hospitals
 from medtk.data.hospitals import Hospital, Hospitals, Share
-from medtk.errors import UnknownName
 from medtk.federated.aggregation import Weights
+from medtk.lab.hospital_spec import EXPERIMENT, LAYERS, PAPER, Spec, as_printed, cells, deviations, record_name
 from medtk.lab.session import Run
-from medtk.lab.transfer import unusual
-from medtk.reproduction import papers
 
-PAPER, EXPERIMENT = "hospital", "rounds"
-# What a server may do with the updates, and the two baselines that the study leaves out.
 RULES = {"median": federated.median, "trimmed_mean": federated.trimmed_mean, "krum": federated.krum}
 KEPT = {"fedbn": "local", "silobn": "local_statistics"}
-WAYS = ("fedavg", "fedprox", *KEPT, "fedadam", *RULES, "local", "centralised")
 PROXIMAL = 0.01  # of fedprox: the middle of the values that its authors tried
-NAMES = {"efficientnetv2s": "EfficientNetV2-S", "mobilenetv2_035": "MobileNetV2 of width 0.35", "small": "four layers"}
-# Layers of `medtk.models.build_hospital` by the names of Fig. 1.
-LAYERS = {
-    "input_layer_3": "image",
-    "efficientnetv2-s": "efficientnetv2-s",
-    "global_average_pooling2d_1": "pool",
-    "dropout_1": "dropout",
-    "dense_2": "hidden",
-    "dense_3": "logits",
-}
-
-
-@dataclass(frozen=True)
-class Spec:
-    """One run. The defaults are the study's settings, and our reading where it says nothing.
-
-    Attributes
-    ----------
-    way : str
-        One of `WAYS`. ``local``: each hospital trains alone for as many epochs. ``centralised``: all training images
-        in one place, for as many epochs.
-    partition, dirichlet_alpha, hospitals
-        As in `medtk.data.hospitals.split`.
-    network, weights
-        As in `medtk.models.build_hospital`.
-    size : int
-        Side of the images in pixels.
-    rounds, local_epochs, batch_size, learning_rate
-        As in `medtk.federated.Settings`.
-    seed : int
-        Of the partition, the starting weights and the training.
-    """
-
-    way: str = "fedavg"
-    partition: str = "dirichlet"
-    dirichlet_alpha: float = 0.5
-    hospitals: int = 3
-    network: str = "efficientnetv2s"
-    weights: str = "auto"
-    size: int = 100
-    rounds: int = 15
-    local_epochs: int = 1
-    batch_size: int = 32
-    learning_rate: float = 1e-4
-    seed: int = 0
-
-    def __post_init__(self):
-        if self.way not in WAYS:
-            raise UnknownName("way to train", self.way, WAYS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,11 +181,12 @@ def recorded(
     last = [row for history in made.histories for row in history[-1]["clients"] if row["loss"] is not None]
     common = {"experiment": EXPERIMENT, "paper": PAPER, "weights": spec.weights, "seconds": made.seconds}
     common["while_training"] = {what: float(np.mean([row[what] for row in last])) for what in ("accuracy", "loss")}
+    run = replace(run, deviations=[*run.deviations, *deviations(spec)])  # the list of what was written stays shared
     found = {}
     for which, rows in {**owned, "all": np.arange(len(dataset.test))}.items():
         labels = Split(None, dataset.test.labels[rows])  # a record needs no images
         found[which] = run.record(
-            dataclasses.replace(dataset, test=labels),
+            replace(dataset, test=labels),
             spec.network,
             name=record_name(spec, which),
             cells=cells(dataset, spec, which),
@@ -252,49 +198,6 @@ def recorded(
             **common,
         )
     return made, found
-
-
-def literal(spec: Spec) -> bool:
-    """Whether a run is our reading of the study, whatever its network: its records answer Tables 1 and 2."""
-    usual = Spec()
-    return all(getattr(spec, name) == getattr(usual, name) for name in ("way", "partition", "hospitals")) and (
-        spec.dirichlet_alpha == usual.dirichlet_alpha
-    )
-
-
-def deviations(spec: Spec) -> list[str]:
-    """Differences from what the study says of its settings, a sentence each."""
-    usual, found = Spec(), []
-    if spec.network != usual.network:
-        found.append(f"{NAMES[spec.network]} instead of {NAMES[usual.network]}")
-    if spec.size != usual.size:
-        found.append(f"{spec.size} pixels a side instead of {usual.size}")
-    if not 10 <= spec.rounds <= 20:
-        found.append(f"{spec.rounds} rounds instead of 10 to 20")
-    if spec.local_epochs != usual.local_epochs:
-        found.append(f"{spec.local_epochs} local epochs instead of {usual.local_epochs}")
-    if spec.learning_rate != usual.learning_rate:
-        found.append(f"learning rate {spec.learning_rate:g} instead of {usual.learning_rate:g}")
-    return found
-
-
-def cells(dataset: Dataset, spec: Spec, which: str) -> list[dict]:
-    """Cells that the record of a hospital (``1``, ``2``, ...) or of all answers; none for another way to train."""
-    if not literal(spec) or dataset.name != "chest_xray":
-        return []
-    found = []
-    for cell in papers.load(PAPER).cells:
-        place = {"table": cell.table, "row": cell.row, "column": cell.column, "metric": cell.metric}
-        if cell.needs.get("hospital") == which:
-            found.append(place | {"predictions": "clean"})
-        elif cell.row in LAYERS and which == "all" and as_printed(spec):
-            found.append(place | {"predictions": cell.row})
-    return found
-
-
-def as_printed(spec: Spec) -> bool:
-    """Whether the network is that of Fig. 1."""
-    return (spec.network, spec.size) == (Spec.network, Spec.size)
 
 
 def layer_counts(model: keras.Model) -> dict[str, int]:
@@ -315,15 +218,6 @@ def measured(spec: Spec, model: keras.Model, members: Sequence[Hospital], made: 
     if as_printed(spec):
         found |= {row: {"parameters": [count]} for row, count in layer_counts(model).items()}
     return found
-
-
-def record_name(spec: Spec, which: str = "all") -> str:
-    """File name of a record; settings that are not the usual ones are named in it."""
-    alpha = f"{spec.dirichlet_alpha:g}" if spec.partition in ("dirichlet", "quantity_skew") else ""
-    weights = "" if spec.weights == "auto" else f"-{spec.weights}"
-    changed = unusual(spec, Spec(), ("hospitals", "rounds", "local_epochs", "batch_size", "learning_rate"))
-    base = f"{spec.partition}{alpha}-{spec.way}-{spec.network}{weights}-{spec.size}px"
-    return f"{base}{changed}-{which}-s{spec.seed}"
 
 
 def _parameters(dataset: Dataset, spec: Spec, which: str, n_test: int) -> dict:

@@ -25,6 +25,7 @@ def shares(partitions: Mapping[str, Sequence[Hospital]], dataset: Dataset) -> pl
         for place, total in enumerate(counts.sum(axis=1)):
             axis.text(place, total, f"{total}", ha="center", va="bottom", fontsize=7)
         axis.set_xticks(range(len(members)), [member.name.removeprefix("hospital_") for member in members])
+        axis.margins(y=0.12)
         axis.set_title(title, fontsize=9)
         axis.grid(axis="x", visible=False)
     axes[0, 0].set(ylabel="training images", xlabel="hospital")
@@ -36,7 +37,7 @@ def shares(partitions: Mapping[str, Sequence[Hospital]], dataset: Dataset) -> pl
 def curves(
     runs: Mapping[str, Mapping[str, Sequence[float]]],
     *,
-    ylabel: str = "accuracy on its own test images",
+    ylabel: str = "accuracy, own test images",
     floor: float | None = None,
     dataset: Dataset | None = None,
 ) -> plt.Figure:
@@ -83,7 +84,7 @@ def heatmap(rates: Mapping[str, Mapping[str, fairness.Rate]], *, dataset: Datase
     drawn = axis.imshow(values, vmin=0, vmax=1, cmap="cividis", aspect="auto")
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
-            rate, light = rates[row][column], values[i, j] > 0.6
+            rate, light = rates[row][column], values[i, j] > 0.5
             text = "–" if rate.value is None else f"{rate.value:.1%}\n[{rate.interval[0]:.0%}, {rate.interval[1]:.0%}]"
             axis.text(j, i, text, ha="center", va="center", fontsize=9, color="black" if light else "white")
     axis.set_xticks(range(len(columns)), columns)

@@ -13,27 +13,28 @@ from collections.abc import Iterator
 from medtk.data.hospitals import PARTITIONS
 from medtk.errors import DataUnavailable, MedtkError
 from medtk.lab import hospital, session
+from medtk.lab.hospital_spec import EXPERIMENT, PAPER, WAYS, Spec, deviations, record_name
 from medtk.models import HOSPITAL_NETWORKS
 from medtk.settings import results_home
 
 
-def planned(chosen: argparse.Namespace, seed: int) -> Iterator[hospital.Spec]:
+def planned(chosen: argparse.Namespace, seed: int) -> Iterator[Spec]:
     """Every combination that was asked for; alpha is varied only where the partition depends on it."""
     fixed = {n: getattr(chosen, n) for n in ("network", "size", "weights", "rounds", "batch_size", "learning_rate")}
     for partition, way in itertools.product(chosen.partitions, chosen.ways):
-        for alpha in chosen.alphas if partition in ("dirichlet", "quantity_skew") else [hospital.Spec.dirichlet_alpha]:
-            yield hospital.Spec(way=way, partition=partition, dirichlet_alpha=alpha, seed=seed, **fixed)
+        for alpha in chosen.alphas if partition in ("dirichlet", "quantity_skew") else [Spec.dirichlet_alpha]:
+            yield Spec(way=way, partition=partition, dirichlet_alpha=alpha, seed=seed, **fixed)
 
 
-def missing(specs: Iterator[hospital.Spec]) -> list[hospital.Spec]:
+def missing(specs: Iterator[Spec]) -> list[Spec]:
     """Those that the ledger does not hold; the record of all test images is written last."""
-    folder = results_home() / hospital.PAPER / hospital.EXPERIMENT
-    return [spec for spec in specs if not (folder / f"{hospital.record_name(spec)}.json").is_file()]
+    folder = results_home() / PAPER / EXPERIMENT
+    return [spec for spec in specs if not (folder / f"{record_name(spec)}.json").is_file()]
 
 
-def profile(spec: hospital.Spec) -> str:
+def profile(spec: Spec) -> str:
     """``paper`` where nothing differs from what the study says, else ``scaled``."""
-    return "scaled" if hospital.deviations(spec) else "paper"
+    return "scaled" if deviations(spec) else "paper"
 
 
 def record(chosen: argparse.Namespace) -> None:
@@ -50,7 +51,6 @@ def record(chosen: argparse.Namespace) -> None:
         if not specs:
             continue
         run = session.start("51", seed=seed, profile=profile(specs[0]))
-        run.deviations += hospital.deviations(specs[0])
         dataset = run.load("chest_xray", size=specs[0].size)
         if dataset.is_synthetic:
             raise DataUnavailable("chest_xray is not here, and synthetic images are never recorded.")
@@ -59,14 +59,14 @@ def record(chosen: argparse.Namespace) -> None:
             made, found = hospital.recorded(run, dataset, spec, model)
             accuracies = {name: round(value["accuracy"], 4) for name, value in found["all"]["metrics"].items()
                           if "confusion" in value}  # fmt: skip
-            print(hospital.record_name(spec), accuracies, f"{made.seconds / 60:.1f} min", flush=True)
+            print(record_name(spec), accuracies, f"{made.seconds / 60:.1f} min", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line."""
-    usual = hospital.Spec()
+    usual = Spec()
     parser = argparse.ArgumentParser(description="Record runs of the hospital study on chest_xray.")
-    parser.add_argument("--ways", nargs="+", default=["fedavg"], choices=hospital.WAYS)
+    parser.add_argument("--ways", nargs="+", default=["fedavg"], choices=WAYS)
     parser.add_argument("--partitions", nargs="+", default=["dirichlet"], choices=PARTITIONS)
     parser.add_argument("--alphas", nargs="+", type=float, default=[usual.dirichlet_alpha])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])

@@ -8,7 +8,8 @@ import pandas as pd
 
 from medtk.evaluation import calibration, fairness
 from medtk.evaluation.intervals import wilson
-from medtk.lab import hospital, tables
+from medtk.lab import tables
+from medtk.lab.hospital_spec import EXPERIMENT, PAPER
 from medtk.reproduction import arithmetic, papers, records
 from medtk.reproduction.quantities import METRICS, value
 from medtk.settings import results_home
@@ -30,7 +31,7 @@ def groups(found: Mapping[str, dict], home, condition: str = "clean") -> Groups:
 
 def layers(counts: Mapping[str, int]) -> pd.DataFrame:
     """Fig. 1: parameters printed and counted, layer by layer."""
-    printed = {cell.row: cell.printed for cell in papers.load(hospital.PAPER).cells if cell.table == "Fig. 1"}
+    printed = {cell.row: cell.printed for cell in papers.load(PAPER).cells if cell.table == "Fig. 1"}
     lines = [
         {"layer": row, "printed": f"{printed[row]:,.0f}", "counted": f"{n:,}", "equal": n == printed[row]}
         for row, n in counts.items()
@@ -46,9 +47,9 @@ def as_printed(found: Mapping[str, dict]) -> pd.DataFrame:
     found : mapping
         Records of this run by hospital, and ``all``.
     """
-    judged = {(cell["table"], cell["row"], cell["column"]): cell["ours"] for cell in tables.ledger(hospital.PAPER)[0]}
+    judged = {(cell["table"], cell["row"], cell["column"]): cell["ours"] for cell in tables.ledger(PAPER)[0]}
     lines: dict[tuple[str, str], dict[str, str]] = {}
-    for cell in papers.load(hospital.PAPER).cells:
+    for cell in papers.load(PAPER).cells:
         if cell.table in ("1", "2"):
             mine = found.get(cell.needs["hospital"])
             now = None if mine is None else value(mine["metrics"]["clean"], cell.metric)
@@ -122,7 +123,7 @@ def right_by_class() -> dict[str, tuple[int, int]]:
     Accuracy and macro F1 fix them, whatever the sizes of the classes. A hospital whose macro F1 fits no counts gets
     what the others leave over of the global row.
     """
-    paper, found = papers.load(hospital.PAPER), {}
+    paper, found = papers.load(PAPER), {}
     for cell in (cell for cell in paper.cells if cell.metric == "macro_f1"):
         fits = arithmetic.right_by_class(cell.n, _right(cell), cell.printed, cell.decimals)
         found[cell.row] = fits[0] if len(fits) == 1 else None
@@ -134,7 +135,7 @@ def right_by_class() -> dict[str, tuple[int, int]]:
 
 def matrices() -> pd.DataFrame:
     """What each printed row says and what lies behind it, if each hospital has a third of the official test set."""
-    cells = [cell for cell in papers.load(hospital.PAPER).cells if cell.metric == "macro_f1"]
+    cells = [cell for cell in papers.load(PAPER).cells if cell.metric == "macro_f1"]
     lines = []
     for cell, (ill, well) in zip(cells, right_by_class().values(), strict=True):
         n_ill, n_well = _classes(cell.n)
@@ -158,7 +159,7 @@ def rebuilt() -> Groups:
     """Labels and answers, as sure as can be, that give the counts behind the printed rows of the three hospitals."""
     found = {}
     for row, (ill, well) in list(right_by_class().items())[1:]:
-        n = papers.load(hospital.PAPER).cell("2", row, "F1 Avg").n
+        n = papers.load(PAPER).cell("2", row, "F1 Avg").n
         n_ill, n_well = _classes(n)
         labels = np.repeat([1, 0], [n_ill, n_well])
         said = np.repeat([1, 0, 0, 1], [ill, n_ill - ill, well, n_well - well])
@@ -167,12 +168,12 @@ def rebuilt() -> Groups:
 
 
 def _right(cell: papers.Cell) -> int:
-    return round(papers.load(hospital.PAPER).cell(cell.table, cell.row, "TP").printed)
+    return round(papers.load(PAPER).cell(cell.table, cell.row, "TP").printed)
 
 
 def _classes(n: int) -> tuple[int, int]:
     """Pneumonia and normal images among n with the class shares of the official test set."""
-    facts = papers.load(hospital.PAPER).datasets["chest_xray"]
+    facts = papers.load(PAPER).datasets["chest_xray"]
     return tuple(round(n * facts["classes"][name] / facts["n_test"]) for name in ("pneumonia", "normal"))
 
 
@@ -194,7 +195,8 @@ def gaps(found: Groups, *, repeats: int = 1000, seed: int = 0) -> pd.DataFrame:
         chance = fairness.gap_by_chance(found, metric, repeats=repeats, seed=seed)
         low, high = (100 * end for end in gap.interval)
         line = {"gap in": name, "points": f"{100 * gap.value:.1f}", "95 % interval": f"{low:.1f} to {high:.1f}"}
-        lines.append(line | {"highest": gap.highest, "lowest": gap.lowest, "as large by chance": f"{chance:.0%}"})
+        highest, lowest = (gap.highest, gap.lowest) if gap.value else ("–", "–")  # all are equal
+        lines.append(line | {"highest": highest, "lowest": lowest, "as large by chance": f"{chance:.0%}"})
     return pd.DataFrame(lines)
 
 
@@ -255,7 +257,7 @@ def _recorded_runs() -> dict[tuple, list[dict[str, dict]]]:
     """Complete runs of the ledger by setting: each a dict of records by hospital, with one of all images."""
     runs: dict[str, dict[str, dict]] = {}
     for record in records.read_all(results_home()):
-        if (record["paper"], record["experiment"]) == (hospital.PAPER, hospital.EXPERIMENT):
+        if (record["paper"], record["experiment"]) == (PAPER, EXPERIMENT):
             which = record["parameters"]["hospital"]
             stem, _, seed = record["id"].rpartition("-s")
             runs.setdefault(f"{stem.removesuffix(f'-{which}')}-s{seed}", {})[which] = record
