@@ -7,9 +7,10 @@ import pytest
 import small_networks
 from keras import layers
 
+from medtk import attacks
 from medtk.data import Split
 from medtk.lab import distilled_tables
-from medtk.models.gradients import loss_gradient
+from medtk.models.gradients import cross_entropy, scores
 
 
 def linear(gap):
@@ -42,20 +43,24 @@ def split():
     ],
 )
 def test_confidence_hides_gradients_of_one_loss_after_the_other(split, gap, zero):
-    table = distilled_tables.gradients({"linear": linear(gap)}, split, 0.3)
-    assert list(table["exactly zero"]) == zero
-    # Where there is a gradient, one step of 0.3 crosses a boundary that is 0.25 away.
-    for line, none in zip(table.to_dict("records"), zero, strict=True):
-        assert line["right after one step of 0.3"].startswith("100.0%" if none == "100.0%" else "0.0%")
-    assert table["median L1 norm"].iloc[2] == f"{gap:.2g}"
+    near, far = (distilled_tables.gradients({"linear": linear(gap)}, split, epsilon) for epsilon in (0.2, 0.3))
+    assert list(far["exactly zero"]) == zero
+    assert far["median L1 norm"].iloc[2] == f"{gap:.0f}"
+    # Where there is a gradient, a change of 0.3 crosses a boundary that is 0.25 away, and one of 0.2 does not.
+    for short, long, none in zip(near["10 steps, ε = 0.2"], far["10 steps, ε = 0.3"], zero, strict=True):
+        assert short.startswith("100.0%")
+        assert long.startswith("100.0%" if none == "100.0%" else "0.0%")
 
 
-def test_one_pass_gives_what_each_loss_gives_alone():
-    model, split = small_networks.settled(), small_networks.dataset(20).test
-    table = distilled_tables.gradients({"small": model}, split, 0.01)
-    for line, loss in zip(table.to_dict("records"), distilled_tables.LOSSES.values(), strict=True):
-        norms = np.abs(loss_gradient(model, split.images, split.labels, loss=loss)).sum(axis=(1, 2, 3))
-        assert float(line["median L1 norm"]) == pytest.approx(np.median(norms), rel=0.06)
+def test_an_ascent_is_never_weaker_than_one_step_of_its_size_and_keeps_to_epsilon():
+    model, split = small_networks.settled(), small_networks.dataset(40).test
+    many = distilled_tables.ascent(model, split, 0.05, cross_entropy)
+    assert np.abs(many - split.images).max() <= 0.05 + 1e-6
+    right = [np.mean(scores(model, images).argmax(axis=1) == split.labels)
+             for images in (split.images, attacks.fgsm(model, split.images, split.labels, 0.05), many)]  # fmt: skip
+    assert right[0] > right[2] and right[1] >= right[2]
+    one = distilled_tables.ascent(model, split, 0.2, cross_entropy, steps=1)
+    np.testing.assert_allclose(one, attacks.fgsm(model, split.images, split.labels, 0.05), atol=1e-6)
 
 
 def student(home, name, seed=0, right=131, **changed):
