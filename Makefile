@@ -45,6 +45,7 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.recording adversarial breastmnist pneumoniamnist --methods fgsm pgd trades
 	$(BIN)/python -m medtk.lab.recording distillation breastmnist pneumoniamnist dermamnist octmnist
 	$(BIN)/python -m medtk.lab.recording distillation dermamnist --networks densenet121 --temperatures 4 20 100
+	$(BIN)/python -m medtk.lab.recording attacks breastmnist pneumoniamnist --networks mobilenetv2 --seeds 0
 	$(BIN)/python -m medtk.lab.private pneumoniamnist breastmnist
 
 bench: $(READY) ## compare speeds with peer libraries

@@ -10,15 +10,16 @@ import sys
 from collections.abc import Callable, Iterator
 
 from medtk import training
-from medtk.data import Dataset, regroup
+from medtk.data import CATALOG, Dataset, regroup
 from medtk.defenses import adversarial, distillation
 from medtk.errors import DataUnavailable, MedtkError
-from medtk.lab import defended, session, transfer
+from medtk.lab import defended, session, stronger, transfer
 from medtk.settings import results_home
 
 GROUPED = "-by-group"
+EPSILON = 0.003  # of the strong attacks: the middle of the paper's range
 # A recording yet to be made: experiment, name of its record, number of its notebook, seed, and how to make it.
-Planned = tuple[str, str, str, int, Callable[[session.Run, Dataset], tuple[training.Fit, dict]]]
+Planned = tuple[str, str, str, int, Callable[[session.Run, Dataset], tuple[object, dict]]]
 
 
 def baselines(dataset: str, chosen: argparse.Namespace) -> Iterator[Planned]:
@@ -66,7 +67,24 @@ def distillations(dataset: str, chosen: argparse.Namespace) -> Iterator[Planned]
         yield "distillation", defended.distilled_name(dataset, spec), "14", seed, make
 
 
-EXPERIMENTS = {"transfer": baselines, "adversarial": adversarial_trainings, "distillation": distillations}
+def strong_attacks(dataset: str, chosen: argparse.Namespace) -> Iterator[Planned]:
+    """Networks and defences under every attack of chapter 15; the paper has no such cell."""
+    for seed, defense, network in itertools.product(chosen.seeds, chosen.defenses, chosen.networks):
+        spec = training.Spec(network, seed=seed)
+
+        def make(run, data, spec=spec, defense=defense):
+            return stronger.record(run, data, spec, EPSILON, defense=defense)
+
+        n_test = CATALOG[dataset].counts["test"]
+        yield "attacks", stronger.record_name(dataset, n_test, spec, EPSILON, defense), "15", seed, make
+
+
+EXPERIMENTS = {
+    "transfer": baselines,
+    "adversarial": adversarial_trainings,
+    "distillation": distillations,
+    "attacks": strong_attacks,
+}
 
 
 def record(planned: Iterator[Planned], dataset: str) -> None:
@@ -109,6 +127,7 @@ def main() -> None:
     parser.add_argument("--scalings", nargs="+", default=["unit"])
     parser.add_argument("--methods", nargs="+", default=["printed"])
     parser.add_argument("--clean-shares", nargs="+", type=float, default=[0.0])
+    parser.add_argument("--defenses", nargs="+", default=["none", "at", "kd"])
     parser.add_argument("--students", nargs="+", default=["small"])
     parser.add_argument("--temperatures", nargs="+", type=float, default=[1.0])
     parser.add_argument("--statistics", nargs="+", default=["moving"])

@@ -228,7 +228,7 @@ def write(
         weights=spec.weights,
         experiment="attacks",
         paper="robust_transfer",
-        name=record_name(dataset, spec, epsilon, defense),
+        name=record_name(dataset.name, len(dataset.test), spec, epsilon, defense),
         cells=[],
         parameters=parameters(dataset, spec, [epsilon]) | {"defense": defense} | settings,
         predictions={name: decided(probabilities) for name, probabilities in kept.items()},
@@ -236,9 +236,7 @@ def write(
     )
 
 
-def record_name(dataset: Dataset, spec: training.Spec, epsilon: float, defense: str) -> str:
-    """File name of a record."""
-    return (
-        f"{dataset.name}-{spec.network}-{spec.trainable}-{spec.scaling}-{defense}"
-        f"-epsilon{epsilon:g}-n{len(dataset.test)}-s{spec.seed}"
-    )
+def record_name(dataset: str, n_test: int, spec: training.Spec, epsilon: float, defense: str) -> str:
+    """File name of a record, from the name of the data set and the number of images that were attacked."""
+    network = f"{spec.network}-{spec.trainable}-{spec.scaling}"
+    return f"{dataset}-{network}-{defense}-epsilon{epsilon:g}-n{n_test}-s{spec.seed}"
