@@ -17,7 +17,7 @@ import numpy as np
 from keras import layers
 
 from medtk import federated, privacy
-from medtk.data import Dataset
+from medtk.data import Dataset, Split
 from medtk.data.hospitals import Hospital, Hospitals, Share
 from medtk.data.hospitals import split as share_out
 from medtk.errors import BadParameter, DataUnavailable, MedtkError, UnknownName
@@ -202,17 +202,18 @@ def train(
     return result
 
 
-def answers(model: keras.Model, shares: Sequence[Share]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities of several shares, one after the other."""
-    labels = np.concatenate([share.labels for share in shares])
-    return labels, np.concatenate([federated.predict(model, share) for share in shares])
+def answers(model: keras.Model, splits: Sequence[Split | Share]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities of several splits, one after the other."""
+    labels = np.concatenate([split.labels for split in splits])
+    return labels, np.concatenate([federated.predict(model, split) for split in splits])
 
 
 def experiment(run: Run, dataset: Dataset, spec: Spec, *, progress: bool = True) -> tuple[federated.Result, dict]:
     """Train as promised, attack the result, and record both.
 
-    The record holds the answers to the test images (``global``), and of each image of the hospitals, trained on
-    (``members``) or set aside (``others``), the loss and whether it was right: what the attack reads.
+    The record holds the answers to the test images (``global``). Of each image that a hospital trained on
+    (``members``) or set aside (``others``), and of each test image (``test``), it holds the loss, which the attack
+    reads, and whether the answer was right.
 
     Parameters
     ----------
@@ -233,9 +234,14 @@ def experiment(run: Run, dataset: Dataset, spec: Spec, *, progress: bool = True)
     began = time.perf_counter()
     result = train(model, shared, spec, progress=progress)
     seconds = sum(entry["seconds"] for entry in result.history) if result.from_cache else time.perf_counter() - began
+    read = {
+        "members": [member.train for member in shared.members],
+        "others": [member.val for member in shared.members],
+        "test": [dataset.test],
+    }
     measured = {}
-    for name, part in (("members", "train"), ("others", "val")):
-        labels, probabilities = answers(model, [getattr(member, part) for member in shared.members])
+    for name, splits in read.items():
+        labels, probabilities = answers(model, splits)
         measured[name] = {
             "loss": -privacy.loss_score(labels, probabilities),
             "accuracy": probabilities.argmax(axis=1) == labels,
@@ -249,7 +255,7 @@ def experiment(run: Run, dataset: Dataset, spec: Spec, *, progress: bool = True)
         name=record_name(dataset.name, spec),
         cells=[],
         parameters=parameters(dataset, shared, spec),
-        predictions={"global": federated.predict(model, dataset.test)},
+        predictions={"global": probabilities},
         measurements=measured,
         seconds=seconds,
     )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import mean
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -53,11 +54,7 @@ def membership(kept: dict[str, np.ndarray], *, against: str = "others", repeats:
     repeats : int
         Of the bootstrap behind the intervals.
     """
-    if against == "test":
-        others = privacy.loss_score(kept["labels"], kept["global"].astype(np.float32))
-    else:
-        others = -kept["others/loss"]
-    return privacy.attack_success(-kept["members/loss"], others, repeats=repeats)
+    return privacy.attack_success(-kept["members/loss"], -kept[f"{against}/loss"], repeats=repeats)
 
 
 def auc_bound(epsilon: float, delta: float = 0.0) -> float:
@@ -75,27 +72,51 @@ def auc_bound(epsilon: float, delta: float = 0.0) -> float:
     return float(np.trapezoid([delta, 1 - corner, 1, 1], [0, corner, 1 - delta, 1]))
 
 
-def utility_and_leak(runs: Sequence[Kept]) -> pd.DataFrame:
-    """One line a run: the promise, what it costs on the test images, and what the attack on membership finds.
+def by_promise(runs: Sequence[Kept]) -> list[list[Kept]]:
+    """Runs that differ in nothing but the seed, together."""
+    same: dict[tuple, list[Kept]] = {}
+    for record, kept in runs:
+        same.setdefault((record["parameters"]["level"], _epsilon(record)), []).append((record, kept))
+    return list(same.values())
 
-    Intervals are 95 %: Wilson's for accuracy, bootstrap for the attack. The bound is for record-level promises only:
-    the attack asks for an image, and a hospital's promise is about the hospital.
+
+def utility_and_leak(runs: Sequence[Kept]) -> pd.DataFrame:
+    """One line a promise: what it costs on the test images, and what the attack on membership finds.
+
+    In brackets a 95 % interval where there is one run (Wilson's for accuracy, bootstrap for the attack), else the
+    lowest and the highest of the seeds beside their mean. The bound is for promises about images only: the attack
+    asks for an image, and a hospital's promise is about the hospital.
     """
     lines = []
-    for record, kept in runs:
-        p, test, found = record["parameters"], record["metrics"]["global"], membership(kept)
-        noise = p["noise_multipliers"].values()
-        line = {"hidden": PROMISES[p["level"]], "ε": f"{_epsilon(record):g}".replace("inf", "∞")}
-        line["noise multiplier"] = f"{max(noise):.2f}" if max(noise) else "–"
-        low, high = intervals.wilson(round(test["accuracy"] * test["n"]), test["n"])[:2]
-        line["test accuracy"] = f"{test['accuracy']:.1%} [{low:.1%}, {high:.1%}]"
-        line["balanced"] = f"{test['balanced_accuracy']:.1%}"
-        right = (record["metrics"][name]["accuracy"] for name in ("members", "others"))
-        line["seen / set aside"] = " / ".join(f"{share:.1%}" for share in right)
-        line["attack's AUC"] = f"{found.auc:.3f} [{found.auc_interval.low:.3f}, {found.auc_interval.high:.3f}]"
-        line["bound"] = f"{auc_bound(_epsilon(record), p['delta']):.3f}" if p["level"] == "record" else "–"
-        lines.append(line)
+    for together in by_promise(runs):
+        record, p = together[0][0], together[0][0]["parameters"]
+        tests = [one["metrics"]["global"] for one, _ in together]
+        found = [membership(kept) for _, kept in together]
+        noise = max(p["noise_multipliers"].values())
+        right = [mean(one["metrics"][name]["accuracy"] for one, _ in together) for name in ("members", "others")]
+        lines.append(
+            {
+                "hidden": PROMISES[p["level"]],
+                "ε": f"{_epsilon(record):g}".replace("inf", "∞"),
+                "noise multiplier": f"{noise:.2f}" if noise else "–",
+                "seeds": len(together),
+                "test accuracy": _ranged([t["accuracy"] for t in tests], _interval(tests[0]), ".1%"),
+                "balanced": f"{mean(t['balanced_accuracy'] for t in tests):.1%}",
+                "seen / set aside": " / ".join(f"{share:.1%}" for share in right),
+                "attack's AUC": _ranged([one.auc for one in found], found[0].auc_interval, ".3f"),
+                "bound": f"{auc_bound(_epsilon(record), p['delta']):.3f}" if p["level"] == "record" else "–",
+            }
+        )
     return pd.DataFrame(lines)
+
+
+def _interval(test: dict) -> intervals.Interval:
+    return intervals.wilson(round(test["accuracy"] * test["n"]), test["n"])
+
+
+def _ranged(values: list[float], interval: intervals.Interval, form: str) -> str:
+    low, high = (interval.low, interval.high) if len(values) == 1 else (min(values), max(values))
+    return f"{mean(values):{form}} [{low:{form}}, {high:{form}}]"
 
 
 def panels(runs: Mapping[str, Sequence[Kept]], *, dataset: Dataset | None = None) -> plt.Figure:
@@ -111,18 +132,20 @@ def panels(runs: Mapping[str, Sequence[Kept]], *, dataset: Dataset | None = None
     figure, axes = plt.subplots(2, len(runs), figsize=(4.6 * len(runs), 6.2), squeeze=False, sharey="row")
     for (name, recorded), (above, below) in zip(runs.items(), axes.T, strict=True):
         ticks = []
-        for place, (record, kept) in enumerate(recorded):
-            level, test, epsilon = record["parameters"]["level"], record["metrics"]["global"], _epsilon(record)
+        for place, together in enumerate(by_promise(recorded)):
+            level, epsilon = together[0][0]["parameters"]["level"], _epsilon(together[0][0])
             ticks.append("plain" if level == "none" else f"{PROMISES[level]}\nε = {epsilon:g}")
             look = {"color": PALETTE[list(PROMISES).index(level)], "marker": MARKERS[list(PROMISES).index(level)]}
-            interval = intervals.wilson(round(test["accuracy"] * test["n"]), test["n"])
-            _point(above, place, test["accuracy"], interval, look)
-            found = membership(kept)
-            _point(below, place, found.auc, found.auc_interval, look)
+            for number, (record, kept) in enumerate(together):
+                beside, test = place + 0.15 * (number - (len(together) - 1) / 2), record["metrics"]["global"]
+                _point(above, beside, test["accuracy"], _interval(test), look)
+                found = membership(kept)
+                _point(below, beside, found.auc, found.auc_interval, look)
             if level == "record":
-                bound = auc_bound(epsilon, record["parameters"]["delta"])
-                below.plot(place, bound, "_", color="0.2", markersize=16, markeredgewidth=2)
-            above.axhline(np.bincount(kept["labels"]).max() / len(kept["labels"]), color="0.3", linestyle=":")
+                bound = auc_bound(epsilon, together[0][0]["parameters"]["delta"])
+                below.plot(place, bound, "_", color="0.2", markersize=22, markeredgewidth=2)
+        commonest = np.bincount(recorded[0][1]["labels"]).max() / len(recorded[0][1]["labels"])
+        above.axhline(commonest, color="0.3", linestyle=":")
         below.axhline(0.5, color="0.3", linestyle=":")
         above.set(title=name, ylim=(0, 1))
         below.set(ylim=(0.4, 1.03))
@@ -135,7 +158,7 @@ def panels(runs: Mapping[str, Sequence[Kept]], *, dataset: Dataset | None = None
     return stamp(figure, dataset)
 
 
-def _point(axis, place: int, value: float, interval, look: dict) -> None:
+def _point(axis, place: float, value: float, interval, look: dict) -> None:
     ends = [[value - interval.low], [interval.high - value]]
     axis.errorbar([place], [value], np.maximum(ends, 0), capsize=3, **look)
 
@@ -195,11 +218,11 @@ def noise_against_signal(
         ``hospitals`` of equal size would make the two equal, if their mean update were as long as this one.
     """
     clipped = [privacy.clip_update(update, clip_norm)[0] for update in updates]
-    mean = [
+    released = [
         sum(w * array for w, array in zip(shares(sizes), arrays, strict=True)) for arrays in zip(*clipped, strict=True)
     ]
-    numbers = sum(array.size for array in mean)
-    signal = math.sqrt(sum(float(np.sum(array**2)) for array in mean))
+    numbers = sum(array.size for array in released)
+    signal = math.sqrt(sum(float(np.sum(array**2)) for array in released))
     lines = []
     for epsilon in epsilons:
         z = privacy.noise_for(epsilon, 1.0, rounds, delta)

@@ -138,6 +138,7 @@ def test_records_hold_what_the_attack_reads(kept):
         assert record["metrics"]["others"]["n"] == sum(len(member.val) for member in shared.members)
         np.testing.assert_allclose(arrays["global"], federated.predict(model, dataset().test), atol=1e-3)
         np.testing.assert_array_equal(arrays["labels"], dataset().test.labels)
+        assert record["metrics"]["test"]["accuracy"] == record["metrics"]["global"]["accuracy"]
 
 
 def test_records_name_the_promise(kept):
@@ -172,19 +173,27 @@ def test_one_table_for_all_runs(kept):
     plt.close(figure)
 
 
-def arrays_of(member_losses, other_losses, test_right):
-    probabilities = np.where(np.array(test_right)[:, None], [[0.9, 0.1]], [[0.1, 0.9]])
-    return {"labels": np.zeros(len(test_right), np.int64), "global": probabilities.astype(np.float16),
-            "members/loss": np.array(member_losses), "others/loss": np.array(other_losses)}  # fmt: skip
+def test_seeds_of_one_promise_share_a_line(kept):
+    (_, record, arrays), (_, other, its) = kept["none"], kept["client"]
+    twin = {**record, "metrics": {**record["metrics"], "global": {**record["metrics"]["global"], "accuracy": 0.25}}}
+    table = private_views.utility_and_leak([(record, arrays), (twin, arrays), (other, its)])
+    accuracy = record["metrics"]["global"]["accuracy"]
+    assert list(table["seeds"]) == [2, 1]
+    low, high = sorted([accuracy, 0.25])
+    assert table["test accuracy"][0] == f"{(accuracy + 0.25) / 2:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def arrays_of(members, others, test):
+    return {"members/loss": members, "others/loss": others, "test/loss": test}
 
 
 def test_membership_is_a_low_loss_and_the_test_images_are_another_question():
     same = np.linspace(0, 2, 40)
-    arrays = arrays_of(same, same, [False] * 30)
+    arrays = arrays_of(same, same, same + 3)
     assert private_views.membership(arrays).auc == pytest.approx(0.5)
     # Test images that are harder than all others look like non-members although nothing leaked.
     assert private_views.membership(arrays, against="test").auc == 1.0
-    assert private_views.membership(arrays_of(same, same + 3, [True])).auc == 1.0
+    assert private_views.membership(arrays_of(same, same + 3, same)).auc == 1.0
 
 
 @pytest.mark.parametrize(("epsilon", "delta"), [(0.0, 0.0), (0.5, 0.0), (1.0, 0.05), (3.0, 1e-4), (8.0, 0.3)])
