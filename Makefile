@@ -46,7 +46,8 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.recording distillation breastmnist pneumoniamnist dermamnist octmnist
 	$(BIN)/python -m medtk.lab.recording distillation dermamnist --networks densenet121 --temperatures 4 20 100
 	$(BIN)/python -m medtk.lab.recording attacks breastmnist pneumoniamnist --networks mobilenetv2 --seeds 0
-	$(BIN)/python -m medtk.lab.private pneumoniamnist breastmnist
+	$(BIN)/python -m medtk.lab.private_recording pneumoniamnist
+	$(BIN)/python -m medtk.lab.private_recording breastmnist --seeds 0 1 2
 
 bench: $(READY) ## compare speeds with peer libraries
 	$(BIN)/python benchmarks/fgsm.py

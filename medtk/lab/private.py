@@ -1,11 +1,6 @@
-"""The experiment of chapter 53: hospitals train under a promise of privacy; what it costs and what still leaks.
+"""The experiment of chapter 53: hospitals train under a promise of privacy; what it costs and what still leaks."""
 
-``python -m medtk.lab.private pneumoniamnist`` fills the ledger and skips what is recorded already.
-"""
-
-import argparse
 import math
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,10 +15,9 @@ from medtk import federated, privacy
 from medtk.data import Dataset, Split
 from medtk.data.hospitals import Hospital, Hospitals, Share
 from medtk.data.hospitals import split as share_out
-from medtk.errors import BadParameter, DataUnavailable, MedtkError, UnknownName
-from medtk.lab.session import Run, start
+from medtk.errors import BadParameter, UnknownName
+from medtk.lab.session import Run
 from medtk.lab.transfer import unusual
-from medtk.settings import results_home
 
 LEVELS = ("none", "record", "client")
 # Plain training is Adam on small batches. DP-SGD is SGD, and larger samples drown less in their noise.
@@ -293,45 +287,3 @@ def record_name(dataset: str, spec: Spec) -> str:
 def usual_spec(level: str, epsilon: float = math.inf, seed: int = 0) -> Spec:
     """Settings of the recorded runs: the paper's 15 rounds of one epoch."""
     return Spec(level, epsilon, clip_norm=CLIP_NORMS[level], settings=federated.Settings(**USUAL[level], seed=seed))
-
-
-def record(dataset: str, specs: Sequence[Spec]) -> None:
-    """Make every recording that is not in the ledger yet.
-
-    Raises
-    ------
-    DataUnavailable
-        If only synthetic images could be had.
-    """
-    for spec in specs:
-        name = record_name(dataset, spec)
-        if (results_home() / "hospital" / "privacy" / f"{name}.json").is_file():
-            continue
-        run = start("53", seed=spec.settings.seed, profile="scaled")
-        run.deviations += DEVIATIONS
-        images = run.load(dataset, size=28, channels=1)
-        if images.is_synthetic:
-            raise DataUnavailable(f"{dataset} is not here, and synthetic images are never recorded.")
-        _, made = experiment(run, images, spec)
-        print(name, {key: round(value["accuracy"], 4) for key, value in made["metrics"].items()}, flush=True)
-
-
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="Record chapter 53: three hospitals under promises of privacy.")
-    parser.add_argument("datasets", nargs="+")
-    parser.add_argument("--epsilons", nargs="*", type=float, default=[8.0, 3.0, 1.0], help="for each image")
-    parser.add_argument("--hospital-epsilons", nargs="*", type=float, default=[8.0], help="for each hospital")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    chosen = parser.parse_args()
-    promises = [("none", math.inf), *(("record", e) for e in chosen.epsilons)]
-    promises += [("client", e) for e in chosen.hospital_epsilons]
-    try:
-        for dataset in chosen.datasets:
-            record(dataset, [usual_spec(level, e, seed) for seed in chosen.seeds for level, e in promises])
-    except MedtkError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()

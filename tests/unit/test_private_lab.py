@@ -12,7 +12,7 @@ import small_networks
 
 from medtk import federated, lab, privacy
 from medtk.errors import BadParameter, UnknownName
-from medtk.lab import private, private_views
+from medtk.lab import private, private_recording, private_views
 from medtk.reproduction import records
 
 ROUNDS = 2
@@ -244,13 +244,13 @@ def test_recording_skips_what_is_there_and_refuses_synthetic_images(monkeypatch,
     monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
     monkeypatch.setenv("MEDTK_OFFLINE", "1")
     monkeypatch.delenv("MEDTK_DATA", raising=False)
-    monkeypatch.setattr("sys.argv", ["private", "breastmnist", "--epsilons", "--hospital-epsilons"])
+    monkeypatch.setattr("sys.argv", ["private_recording", "breastmnist", "--epsilons", "--hospital-epsilons"])
     with pytest.raises(SystemExit, match="synthetic images are never recorded"):
-        private.main()
+        private_recording.main()
     folder = tmp_path / "hospital" / "privacy"
     assert not folder.exists()
     folder.mkdir(parents=True)
     (folder / "breastmnist-iid-none-s0.json").touch()
     capsys.readouterr()
-    private.main()
+    private_recording.main()
     assert capsys.readouterr().out == ""
