@@ -33,10 +33,8 @@ def federate_up(
     local: Annotated[int, typer.Option(help="Start so many hospitals on this machine too.")] = 0,
     hospitals: Annotated[str | None, typer.Option(help="Names, with commas; hospital_1,... for --local.")] = None,
     classes: Annotated[str | None, typer.Option(help="Names of the classes, with commas; --local knows them.")] = None,
-    address: Annotated[
-        str, typer.Option(help="Name or IP address by which hospitals reach this machine.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port that hospitals reach.")] = 8000,
+    address: Annotated[str, typer.Option(help="Name or IP by which hospitals reach this machine; 127.0.0.1.")] = "",
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port that hospitals reach; 8000.")] = None,
     listen: Annotated[str, typer.Option(help="Address to listen at; all, unless --address is loopback.")] = "",
     network: Annotated[str | None, typer.Option(help="small, mobilenetv2_035 or efficientnetv2s.")] = None,
     weights: Annotated[str | None, typer.Option(help="auto, imagenet, mirror or random.")] = None,
@@ -99,7 +97,7 @@ def federate_up(
         except BaseException:
             flower.down(folder)
             raise
-    print(f"The server is up at {address}:{port}: {said[0]}.")
+    print(f"The server is up: {said[0]}.")
     for place, sentence in zip(places, said[1:] or [""] * len(places), strict=True):
         print(f"{place.name}: {sentence or f'`medtk federate join {place} --data FOLDER` on its machine'}.")
     print(f"`medtk federate status {folder} --follow` shows the rounds, `medtk federate down {folder}` stops all.")

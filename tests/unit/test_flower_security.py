@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from flwr.supercore.primitives.asymmetric import bytes_to_public_key, uses_nist_ec_curve
 
+from medtk import cli
 from medtk.errors import BadParameter, CorruptFile, DataUnavailable, MedtkError
 from medtk.federated import flower
 from medtk.federated.flower import processes, security, superlink
@@ -137,6 +138,7 @@ def test_the_folder_of_a_run(tmp_path, no_processes):
     places = [tmp_path / "run" / "invitations" / name for name in PLAN.hospitals]
     assert [(place / "node_key").exists() for place in places] == [False, True]
     secret, key = [(tmp_path / "run" / name).read_bytes() for name in ("secret", "server_key.pem")]
+    (tmp_path / "run" / "rounds.npz").write_bytes(b"")
     for change, words in [({"rounds": 20}, "started"), ({"rounds": 19}, "20 rounds already"), ({"seed": 1}, "seed 0")]:
         with pytest.raises(MedtkError, match=words):
             flower.up(tmp_path / "run", flower.Plan(**vars(PLAN) | {"rounds": 20} | change), port=port)
@@ -196,3 +198,28 @@ def test_folders_of_nothing(tmp_path):
     with pytest.raises(DataUnavailable, match="No round"):
         flower.result(tmp_path)
     assert flower.down(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["up", "run"], "--hospitals and --classes"),
+        (["up", "run", "--hospitals", "a,b", "--classes", "x"], "two classes or more"),
+        (["up", "run", "--hospitals", "a,a", "--classes", "x,y"], "a name of its own"),
+        (["up", "run", "--hospitals", "a,b", "--classes", "x,y", "--strategy", "median2"], "did you mean median"),
+        (["up", "run", "--local", "3"], "--data FOLDER, or --dataset NAME"),
+        (["up", "run", "--local", "3", "--data", "nowhere"], "there are 0 hospitals"),
+        (["up", "run", "--local", "3", "--dataset", "brestmnist"], "did you mean breastmnist"),
+        (["up", "run", "--port", "0"], "'--port'"),
+        (["join", "run", "--data", "nowhere"], "is no invitation"),
+        (["status", "run"], "folder of no run"),
+        (["down", "run"], "There is no folder"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path, monkeypatch, capsys, no_processes, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["federate", *arguments])
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert end.value.code == 2 and line.startswith("medtk: ") and line.endswith((".", "?")) and words in line
+    assert not (tmp_path / "run").exists()

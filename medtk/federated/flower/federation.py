@@ -18,9 +18,7 @@ PAUSE = 0.2  # seconds between two looks at what a process has written
 _PACKAGE = "medtk.federated.flower"
 
 
-def up(
-    folder: Path, plan: Plan | None = None, *, address: str = "127.0.0.1", port: int = 8000, listen: str = ""
-) -> Plan:
+def up(folder: Path, plan: Plan | None = None, *, address: str = "", port: int | None = None, listen: str = "") -> Plan:
     """Make the folder of a run, unless it is there, and start its server: a SuperLink and the coordinator.
 
     The folder holds ``plan.json``; ``ca.pem`` and the certificate and keys of the server; ``keys/<name>.pub`` of each
@@ -33,13 +31,13 @@ def up(
     folder : Path
         Of a run, or not there yet.
     plan : Plan, optional
-        Needed for a new run. For one that is there, only `rounds` may differ, upwards.
+        Needed for a new run. After the first round only the timeouts may change, and `rounds` upwards.
     address : str
-        Name or IP address by which the hospitals reach this machine.
-    port : int
-        Port that they reach, 1 to 65535.
+        Name or IP address by which the hospitals reach this machine; as last time unless told, at first 127.0.0.1.
+    port : int, optional
+        Port that they reach, 1 to 65535; as last time unless told, at first 8000.
     listen : str
-        Address to listen at; this machine's own for a loopback `address`, else all.
+        Address to listen at; as last time, or this machine's own for a loopback `address`, else all.
 
     Returns
     -------
@@ -57,7 +55,10 @@ def up(
     folder = Path(folder).resolve()
     if any(processes.running(folder).values()):
         raise MedtkError(f"The run in {folder} is up already; `medtk federate down {folder}` stops it.")
-    loopback = address in ("localhost", "::1") or address.startswith("127.")
+    last = read(folder, "server", {"address": "127.0.0.1", "port": 8000, "listen": ""})
+    listen = listen or (last["listen"] if address in ("", last["address"]) else "")
+    address, port = address or last["address"], port or last["port"]
+    loopback = address == "localhost" or address.startswith("127.")
     listen = listen or ("127.0.0.1" if loopback else "0.0.0.0")
     processes.check_port(listen, port)
     plan = _planned(folder, plan)
@@ -95,15 +96,16 @@ def _planned(folder: Path, plan: Plan | None) -> Plan:
         stored = Plan.read(path.read_text(encoding="utf-8"))
         given = dataclasses.asdict(plan or stored) | {"run": stored.run}
         was = dataclasses.asdict(stored)
-        other = [f"{k} {was[k]}, not {v}" for k, v in given.items() if was[k] != v and k != "rounds"]
-        if other or given["rounds"] < stored.rounds:
+        free = {name: given[name] for name in ("rounds", "round_timeout", "start_timeout")}
+        other = [f"{k} {was[k]}, not {v}" for k, v in given.items() if was[k] != v and k not in free]
+        begun = (folder / "rounds.npz").is_file()
+        if begun and (other or given["rounds"] < stored.rounds):
             raise BadParameter(
                 f"The run in {folder} has {'; '.join(other) or f'{stored.rounds} rounds already'}. Only more rounds "
                 "may be asked of it; name another folder for another run."
             )
-        stored = dataclasses.replace(stored, rounds=given["rounds"])
-    text = stored.text().encode()
-    security.write_private(path, text)
+        stored = Plan(**given)
+    security.write_private(path, stored.text().encode())
     return stored
 
 

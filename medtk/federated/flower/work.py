@@ -7,6 +7,7 @@ that a Flower server hands out with a run is never unpacked here.
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +19,15 @@ from flwr.cli.build import build_fab_from_files
 from flwr.common.constant import ErrorCode, SubStatus
 from flwr.common.serde import fab_to_proto
 from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest
-from flwr.proto.runtime_pb2 import AcquireTaskRequest, PullTaskInputRequest, PushTaskOutputRequest
-from flwr.proto.runtime_pb2 import SendTaskHeartbeatRequest as Pulse
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullTaskInputRequest,
+    PushTaskOutputRequest,
+    SendTaskHeartbeatRequest,
+)
 from flwr.supercore.constant import TaskType
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
-from flwr.supercore.heartbeat import HeartbeatSender
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
@@ -77,17 +81,29 @@ def tasks(address: str, authority: bytes | None, secret: bytes, kind: TaskType, 
             time.sleep(PAUSE)
 
 
-def pulsing(line: RuntimeHttpClient) -> HeartbeatSender:
-    """Tell Flower at times that the task is worked on; whether it hears us is not our concern."""
+@contextlib.contextmanager
+def pulsing(line: RuntimeHttpClient) -> Iterator[None]:
+    """Tell Flower every ten seconds that the task is worked on; whether it hears us is not our concern.
 
-    def beat() -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            line.SendTaskHeartbeat(Pulse())
-        return True
+    Flower's own sender draws its pauses from Python's random numbers, which the first weights of a network come from
+    too: what a thread draws while a network is built changes the run.
+    """
+    over = threading.Event()
 
-    sender = HeartbeatSender(beat)
-    sender.start()
-    return sender
+    def beat() -> None:
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                line.SendTaskHeartbeat(SendTaskHeartbeatRequest())
+            if over.wait(10):
+                return
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def hospital(folder: Path) -> None:
@@ -107,8 +123,7 @@ def hospital(folder: Path) -> None:
 def _answer(address: str, token: str, app) -> None:
     given = [_version(), RuntimeTokenHttpInterceptor(token)]
     line = RuntimeHttpClient.from_server_address(address, True, None, given)
-    pulse = pulsing(line)
-    try:
+    with pulsing(line):
         message, context, _, _ = run_clientapp.pull_task_input(line)
         said = SubStatus.COMPLETED, ""
         try:
@@ -119,8 +134,6 @@ def _answer(address: str, token: str, app) -> None:
         print(f"round {message.metadata.group_id}, {message.metadata.message_type}: {said[1] or 'done'}", flush=True)
         run_clientapp.push_message(line, reply, context)
         run_clientapp.push_task_output(line, context, *said)
-    finally:
-        pulse.stop()
 
 
 def coordinator(folder: Path) -> None:
@@ -141,13 +154,13 @@ def coordinator(folder: Path) -> None:
             break
         grid._runtime_client.PushTaskOutput(PushTaskOutputRequest(sub_status=SubStatus.FAILED, details="not ours"))
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = task.task_id, run_id, task.context.node_id
-    pulse, said = pulsing(grid._runtime_client), (SubStatus.FAILED, "stopped")
+    said = SubStatus.FAILED, "stopped"
     try:
-        grid.set_run(Run.create_empty(run_id))
-        own.serve(grid, folder, nodes, tell=lambda sentence: print(sentence, flush=True))
+        with pulsing(grid._runtime_client):
+            grid.set_run(Run.create_empty(run_id))
+            own.serve(grid, folder, nodes, tell=lambda sentence: print(sentence, flush=True))
         said = SubStatus.COMPLETED, ""
     finally:
-        pulse.stop()
         grid._runtime_client.PushTaskOutput(PushTaskOutputRequest(sub_status=said[0], details=said[1]))
         grid.close()
 
