@@ -1,7 +1,8 @@
 """Time the federated engine beside bare training: ``python benchmarks/federated.py``.
 
 The floor is the same client steps, with the same images and weights, called one after the other: no drawing, no checks,
-no aggregation, no state on disk. What the engine adds to that is its overhead.
+no aggregation, no state on disk. What the engine adds to that is its overhead. With ``--flower`` the same rounds also
+run as separate processes on this machine, joined by Flower: what messages, certificates and waiting cost.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import tensorflow as tf
 from medtk import federated, models
 from medtk.data import Split
 from medtk.data.hospitals import Hospital, Share
+from medtk.federated.flower.processes import free_port
 
 
 def hospitals(images: int, clients: int, side: int) -> list[Hospital]:
@@ -52,6 +54,42 @@ def engine(model, members: list[Hospital], settings: federated.Settings, keep: b
         return (time.perf_counter() - start) / steps - 1
 
 
+def flower(model, members: list[Hospital], settings: federated.Settings, network: str) -> dict[str, float]:
+    """Run the same rounds with a process a hospital; seconds a round and inside the slowest step, the first left out.
+
+    In the first round each process compiles its step. One round more is run, so that as many are measured.
+    """
+    from medtk import data
+    from medtk.federated import flower as engine
+
+    few = members[0].train.take(np.arange(2))
+    members = [Hospital(member.name, member.train, few, few) for member in members]
+    side = members[0].train.take([0]).images.shape[1]
+    plan = engine.Plan(
+        tuple(member.name for member in members), ("a", "b"), network=network, weights="random", size=side,
+        rounds=settings.rounds + 1, validate=False,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        run, images = Path(folder) / "run", Path(folder) / "images"
+        data.write_hospitals(data.hospitals.Hospitals(tuple(members), few, ("a", "b"), "synthetic"), images)
+        try:
+            engine.up(run, plan, port=free_port())
+            for name in plan.hospitals:
+                engine.join(run / "invitations" / name, engine.Source(folder=str(images)))
+            while (found := engine.status(run))["state"] not in ("finished", "failed", "stopped"):
+                time.sleep(0.5)
+        finally:
+            engine.down(run)
+    if found["state"] != "finished":
+        raise SystemExit(found["said"])
+    later = found["history"][1:]
+    steps = [max(row["seconds"] for row in entry["clients"]) for entry in later]
+    return {
+        "round_s": statistics.median(entry["seconds"] for entry in later),
+        "slowest_step_s": statistics.median(steps),
+    }
+
+
 def timed(call: Callable) -> tuple[float, float, float]:
     """Seconds by the clock, seconds of the processor in this process, and what the call itself says is outside."""
     clock, processor = time.perf_counter(), time.process_time()
@@ -77,6 +115,7 @@ def main() -> None:
     parser.add_argument("--hospitals", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--flower", action="store_true", help="also as separate processes, joined by Flower")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/federated-<network>.json")
     chosen = parser.parse_args()
     model = models.build_hospital(chosen.network, input_shape=(chosen.side, chosen.side, 3), weights="random")
@@ -103,6 +142,13 @@ def main() -> None:
         print(
             f"{name:14}{row['clock_s']:>8.3f} s{row['clock_overhead']:>10.1%}"
             f"{row['processor_s']:>12.3f} s{row['processor_overhead']:>10.1%}{row['outside_steps']:>15.1%}"
+        )
+    if chosen.flower:
+        times["flower"] = row = flower(model, members, settings, chosen.network)
+        one = times["engine"]["clock_s"] / settings.rounds
+        print(
+            f"a round as {chosen.hospitals} processes: {row['round_s']:.3f} s, of it {row['slowest_step_s']:.3f} s in "
+            f"the slowest step; in one process: {one:.3f} s"
         )
     if chosen.save:
         path = Path(__file__).parent / "results" / f"federated-{chosen.network}.json"
