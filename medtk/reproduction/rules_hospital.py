@@ -67,7 +67,7 @@ def non_iid(evidence: Evidence) -> list[Case]:
     settings: dict[tuple, dict[str, list[dict]]] = {}
     for record in evidence.records:
         p = record["parameters"]
-        if p.get("hospital") == "all" and p["way"] in ("fedavg", "centralised") and p["partition"] != "iid":
+        if p.get("hospital") == "all" and p.get("way") in ("fedavg", "centralised") and p["partition"] != "iid":
             setting = tuple(sorted((name, str(value)) for name, value in p.items() if name != "way"))
             settings.setdefault(setting, {}).setdefault(p["way"], []).append(record)
     cases = []
