@@ -144,7 +144,8 @@ def test_records_hold_what_the_attack_reads(kept):
 def test_records_name_the_promise(kept):
     noise = {level: record["parameters"]["noise_multipliers"] for level, (_, record, _) in kept.items()}
     assert set(noise["none"].values()) == {0.0} and min(noise["record"].values()) > 0
-    assert noise["client"] == private.noise_multipliers(members(1, 1, 1), spec("client", 5.0)) | noise["client"]
+    wanted = private.noise_multipliers(members(1), spec("client", 5.0))["h0"]
+    assert noise["client"] == {f"hospital_{k}": wanted for k in (1, 2, 3)}
     assert [record["parameters"]["epsilon"] for _, record, _ in kept.values()] == [None, 5.0, 5.0]
     assert kept["record"][1]["id"] == "hospital/privacy/small-iid-record-epsilon5-rounds2-batch-size8-s0"
     assert private.record_name("x", private.usual_spec("none", seed=3)) == "x-iid-none-s3"
