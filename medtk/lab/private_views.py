@@ -176,14 +176,14 @@ def accounts(rate: float, steps: int, rounds: Sequence[int], noises: Sequence[fl
         Noise multipliers.
     delta : float
     """
-    figure, axis = plt.subplots(figsize=(6.4, 3.8))
+    figure, axis = plt.subplots(figsize=(8.4, 3.6))
     for number, noise in enumerate(noises):
         spent = [privacy.epsilon(noise, rate, steps * n, delta) for n in rounds]
         axis.plot(rounds, spent, marker=MARKERS[number], color=PALETTE[number], label=f"noise {noise:g}")
     spent = [privacy.epsilon(noises[0], 1.0, steps * n, delta) for n in rounds]
-    axis.plot(rounds, spent, ":", color="0.3", label=f"noise {noises[0]:g}, every image in every step")
+    axis.plot(rounds, spent, ":", color="0.3", label=f"noise {noises[0]:g},\nevery image in every step")
     axis.set(xlabel="rounds", ylabel="ε spent", yscale="log")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.02, 1))
     figure.tight_layout()
     return figure
 
