@@ -67,7 +67,10 @@ def compiled_step(
 
     def losses_of_mixture(images, labels, seed):
         kept = tf.cast(tf.round(clean_share * tf.cast(tf.shape(images)[0], tf.float32)), tf.int32)
-        attacked = {"fgsm": fgsm, "pgd": pgd}[method](images[kept:], labels[kept:], seed)
+        rest = images[kept:], labels[kept:]
+        craft = {"fgsm": fgsm, "pgd": pgd}[method]
+        # With everything kept clean there is no image to attack, and a network of no images is not sure to run.
+        attacked = tf.cond(tf.size(rest[1]) > 0, lambda: craft(*rest, seed), lambda: rest[0])
         mixture = tf.stop_gradient(tf.concat([images[:kept], attacked], axis=0))
 
         def losses():

@@ -223,7 +223,8 @@ def test_every_rule_bears_an_empty_ledger_and_the_printed_numbers(paper):
     study = papers.load(paper)
     for claim in study.claims:
         assert all(case.holds is None for case in rulebook.cases(claim, paper, Evidence({})))
-        if claim.rule != "best_mu":  # it asks a figure that prints no number
+        # These ask a figure that prints no number, counts that the paper hides, and runs that it does not report.
+        if claim.rule not in ("best_mu", "balanced_false_negatives", "non_iid"):
             assert all(case.holds is not None for case in rulebook.cases(claim, paper, printed(study)))
 
 
