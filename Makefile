@@ -46,6 +46,8 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.recording distillation breastmnist pneumoniamnist dermamnist octmnist
 	$(BIN)/python -m medtk.lab.recording distillation dermamnist --networks densenet121 --temperatures 4 20 100
 	$(BIN)/python -m medtk.lab.recording attacks breastmnist pneumoniamnist --networks mobilenetv2 --seeds 0
+	$(BIN)/python -m medtk.lab.hospital_recording --ways fedavg centralised local fedbn --seeds 0
+	$(BIN)/python -m medtk.lab.hospital_recording --network small --size 32 --learning-rate 0.001 --ways fedavg centralised local fedbn fedprox median krum --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.private_recording pneumoniamnist
 	$(BIN)/python -m medtk.lab.private_recording breastmnist --seeds 0 1 2
 
