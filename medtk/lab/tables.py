@@ -8,6 +8,7 @@ import pandas as pd
 from medtk import data
 from medtk.data import Dataset
 from medtk.evaluation import intervals
+from medtk.lab import transfer
 from medtk.reproduction import compare, papers, records
 from medtk.reproduction.quantities import METRICS, shown
 from medtk.settings import results_home
@@ -222,7 +223,7 @@ def _run_of(record: dict) -> tuple:
 
 def _state(metrics: dict, name: str) -> str:
     """Name of a condition in its re-estimated state where that was recorded."""
-    again = "reestimated" if name == "clean" else f"reestimated-{name}"
+    again = transfer.reestimated(name)
     return again if again in metrics else name
 
 

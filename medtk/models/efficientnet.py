@@ -6,17 +6,14 @@ import keras
 from keras import layers
 
 from medtk.errors import BadParameter, UnknownName
+from medtk.models.plain import convolved
 from medtk.models.weights import weights_source
 
 
 def _small_base(*, include_top: bool, weights: None, input_shape: tuple[int, int, int]) -> keras.Model:
     """Four convolutions with batch normalisation, for tests and first tries; 0..255 like its big sister."""
     inputs = keras.Input(input_shape)
-    x = layers.Rescaling(1 / 128, offset=-1)(inputs)
-    for width in (16, 32, 64, 64):
-        x = layers.Conv2D(width, 3, strides=2, padding="same", use_bias=False)(x)
-        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-    return keras.Model(inputs, x, name="small")
+    return keras.Model(inputs, convolved(layers.Rescaling(1 / 128, offset=-1)(inputs)), name="small")
 
 
 def _mobilenet(**given) -> keras.Model:

@@ -19,8 +19,13 @@ def plain_base(*, include_top: bool = False, weights: None = None, input_shape: 
     keras.Model
         Images, in any range near [-1, 1], to features of shape (n, height / 16, width / 16, 64).
     """
-    inputs = x = keras.Input(input_shape)
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, convolved(inputs), name="plain")
+
+
+def convolved(x):
+    """Features of four convolutions, each with batch normalisation and ReLU, from a Keras tensor of images."""
     for width in (16, 32, 64, 64):
         x = layers.Conv2D(width, 3, strides=2, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-    return keras.Model(inputs, x, name="plain")
+    return x
