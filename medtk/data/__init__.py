@@ -3,7 +3,7 @@
 The names below are the whole public surface; the rest of medtk uses nothing else of this package.
 """
 
-from medtk.data import hospitals, partition
+from medtk.data import hospitals, modalities, partition
 from medtk.data.catalog import CATALOG, Card, names
 from medtk.data.dataset import Dataset, Split, subset
 from medtk.data.hospital_folders import load_hospitals, write_hospitals
@@ -23,6 +23,7 @@ __all__ = [
     "hospitals",
     "load",
     "load_hospitals",
+    "modalities",
     "names",
     "partition",
     "regroup",
