@@ -200,6 +200,9 @@ def _verdict(cell: Cell, runs: list[dict], entry: dict) -> tuple[str, str]:
         return "not_testable", f"Printed {say(cell.printed)}, {ours}: the seeds differ too much to tell ({many})."
     if low - half <= cell.printed <= high + half:
         where = "lies inside our interval" if known else "is ours after rounding"
+        if runs[0]["profile"] == "scaled":
+            # Another network, or smaller images, that happens on the number has not made the number again.
+            return "direction", f"The printed {say(cell.printed)} {where} ({basis}), in a run at smaller settings."
         return "reproduced", f"The printed {say(cell.printed)} {where} ({basis})."
     here, there, what = _references(cell, runs)
     if here is not None and there is not None and cell.printed != there:

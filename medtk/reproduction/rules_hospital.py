@@ -1,8 +1,10 @@
 """Rules for the claims of the study on three hospitals, on its Tables 1 and 2 and the runs behind them."""
 
+from collections import defaultdict
 from statistics import mean
 
-from medtk.reproduction.evidence import Case, Evidence, compare, percent
+from medtk import privacy
+from medtk.reproduction.evidence import NAMES, Case, Evidence, compare, percent
 
 HOSPITALS = ("Hospital 1", "Hospital 2", "Hospital 3")
 TIGHT = 0.05
@@ -83,3 +85,47 @@ def non_iid(evidence: Evidence) -> list[Case]:
             text = f"averaged {percent(averaged)}, centralised {percent(central)}"
             cases.append(Case(name, averaged >= central - NEAR, text, records=tuple(r["id"] for r in used)))
     return cases
+
+
+def weights_are_private(evidence: Evidence) -> list[Case]:
+    """An attack on the shared network does not tell training images from others better than chance could.
+
+    The attack reads each image's loss (`medtk.privacy.attack_success`); a case is a network that was trained without
+    noise. It holds where the 95 % interval of the area under the curve reaches down to one half.
+    """
+    cases = []
+    for record in _private(evidence):
+        if record["parameters"]["level"] == "none" and evidence.predictions is not None:
+            kept = evidence.predictions(record)
+            found = privacy.attack_success(-kept["members/loss"], -kept["others/loss"])
+            text = f"area {found.auc:.3f}, {found.auc_interval.low:.3f} to {found.auc_interval.high:.3f}"
+            name = f"{NAMES[record['data']['name']]}, seed {record['seed']}"
+            cases.append(Case(name, found.auc_interval.low <= 0.5, text, records=(record["id"],)))
+    return cases
+
+
+def noise_can_be_added(evidence: Evidence) -> list[Case]:
+    """With noise that keeps a stated epsilon, balanced accuracy falls by at most 5 points.
+
+    A case is a data set, what the promise covers (one image, or a whole hospital) and epsilon; means over seeds, on
+    all test images.
+    """
+    settings: dict[tuple, dict[tuple, list[dict]]] = defaultdict(lambda: defaultdict(list))
+    for record in _private(evidence):
+        p = record["parameters"]
+        settings[p["dataset"], p["partition"]][p["level"], p["epsilon"]].append(record)
+    cases = []
+    for (dataset, _), levels in settings.items():
+        plain = levels.pop(("none", None), [])
+        for (level, epsilon), noisy in levels.items() if plain else ():
+            with_noise, without = (mean(r["metrics"]["global"]["balanced_accuracy"] for r in g) for g in (noisy, plain))
+            what = {"record": "image", "client": "hospital"}[level]
+            text = f"{percent(with_noise)} with noise, {percent(without)} without"
+            used = tuple(record["id"] for record in (*plain, *noisy))
+            name = f"{NAMES[dataset]}, each {what} within epsilon {epsilon:g}"
+            cases.append(Case(name, with_noise >= without - NEAR, text, records=used))
+    return cases
+
+
+def _private(evidence: Evidence) -> list[dict]:
+    return [record for record in evidence.records if record["experiment"] == "privacy"]

@@ -54,6 +54,12 @@ def test_reproduced_by_one_run(tmp_path):
     assert (entry["data_source"], entry["weights_source"]) == ("official", "random")
 
 
+def test_smaller_settings_that_meet_the_number_have_not_reproduced_it(tmp_path):
+    ledger.write(tmp_path, 131, profile="scaled")
+    entry = judged(tmp_path)
+    assert entry["verdict"] == "direction" and "smaller settings" in entry["reason"]
+
+
 def test_rounding_of_the_printed_number_is_allowed_for(tmp_path):
     for seed in range(
         3

@@ -225,7 +225,6 @@ WAITING = {
     "lightweight": "pruning_shrinks quantization_shrinks bit_widths pruning_kinds student_keeps search_fits "
     "accuracy_kept accuracy_rises faster near_real_time mobile_families three_tasks device_limits edge_latency "
     "federated_small transfer_adapts",
-    "hospital": "weights_are_private noise_can_be_added",
 }
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from medtk.reproduction import papers, rules_hospital
@@ -15,7 +16,7 @@ def evidence(accuracy, **changes):
         metrics = {"clean": {"confusion": [[50, 20], [missed, 100 - missed]]}}
         found.append({"id": f"h{k}", "parameters": {"hospital": str(k + 1), "way": "fedavg"}, "metrics": metrics})
         runs["2", f"Hospital {k + 1}", "FN"] = {f"h{k}": 20.0 + missed}
-    found.append({"id": "other", "parameters": {}, "metrics": {}})  # of another experiment of the same study
+    found.append({"id": "other", "experiment": "rounds", "parameters": {}, "metrics": {}})  # of another experiment of the same study
     return Evidence(runs, found)
 
 
@@ -40,3 +41,31 @@ def test_missed_patients_are_judged_by_the_ill_and_not_by_the_printed_counts():
     found.records[4]["metrics"]["clean"]["confusion"][1] = [16, 84]  # 6 points above the first
     assert rules_hospital.balanced_false_negatives(found)[0].holds is False
     assert rules_hospital.balanced_false_negatives(printed(papers.load("hospital")))[0].holds is None
+
+
+def private(level, epsilon, balanced, seed=0):
+    return {
+        "id": f"{level}{epsilon}-{seed}",
+        "experiment": "privacy",
+        "seed": seed,
+        "data": {"name": "breastmnist"},
+        "parameters": {"dataset": "breastmnist", "partition": "iid", "level": level, "epsilon": epsilon},
+        "metrics": {"global": {"balanced_accuracy": balanced}},
+    }
+
+
+@pytest.mark.parametrize(("shift", "holds"), [(0.0, True), (1.5, False)])
+def test_weights_are_private_unless_losses_give_members_away(shift, holds):
+    draw = np.random.default_rng(0).normal(size=(2, 300)) + 5
+    losses = {"members/loss": draw[0] - shift, "others/loss": draw[1]}
+    records = [private("none", None, 0.8), private("record", 8.0, 0.8)]
+    (case,) = rules_hospital.weights_are_private(Evidence({}, records, lambda record: losses))
+    assert case.holds is holds and case.records == ("noneNone-0",)
+
+
+def test_noise_is_judged_against_the_network_without_it():
+    runs = [private("none", None, 0.80), private("none", None, 0.84, seed=1), private("record", 8.0, 0.78)]
+    good, bad = rules_hospital.noise_can_be_added(Evidence({}, [*runs, private("client", 8.0, 0.5)]))
+    assert good.holds and good.detail == "78.00 % with noise, 82.00 % without"
+    assert bad.holds is False and "each hospital within epsilon 8" in bad.name
+    assert rules_hospital.noise_can_be_added(Evidence({}, runs[2:])) == []
