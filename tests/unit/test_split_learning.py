@@ -1,0 +1,121 @@
+"""Split training is training: equal to the network in one piece, whoever holds which part."""
+
+import numpy as np
+import pytest
+from small_networks import images_and_labels
+
+from medtk import split_learning as sl
+from medtk.data import Split
+from medtk.errors import BadParameter, UnknownName
+from medtk.training import be_deterministic, epoch_order
+
+SHAPE = (8, 8, 3)
+
+
+def small(seed=0, **settings):
+    be_deterministic()
+    return sl.build(3, SHAPE, **{"convolutions": 3, "filters": 4, "seed": seed, **settings})
+
+
+def split(n=20, seed=0):
+    return Split(*images_and_labels(n, seed=seed))
+
+
+def trained_in_one_piece(shares, epochs=2, batch_size=8, **settings):
+    model = small(**settings)
+    for epoch in range(epochs):
+        for place, share in enumerate(shares):
+            number = epoch * len(shares) + place
+            order = epoch_order(len(share), 0, number)
+            sl.reseed(model, 0, number)
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                model.train_on_batch(share.images[rows], share.labels[rows])
+    return model
+
+
+def trained_in_two(shares, cut_layer, epochs=2, batch_size=8, **settings):
+    model = small(**settings)
+    client, server = sl.split_at(model, cut_layer)
+    clients = [sl.LocalClient(f"client_{k}", client, share) for k, share in enumerate(shares)]
+    history = [sl.run_epoch(clients, server, epoch=epoch, batch_size=batch_size) for epoch in range(epochs)]
+    return model, history
+
+
+@pytest.mark.parametrize(("cut_layer", "members"), [("bn_2", 2), ("dropout_3", 1)])
+def test_split_training_equals_training_in_one_piece(cut_layer, members):
+    shares = [split(20 - 6 * k, seed=k) for k in range(members)]
+    whole, start = trained_in_one_piece(shares), small()
+    model, _ = trained_in_two(shares, cut_layer)
+    for ours, theirs in zip(model.get_weights(), whole.get_weights(), strict=True):
+        # A tenth of one step of Adam, which magnifies rounding where a gradient is all but zero.
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    moved = [np.abs(a - b).max() for a, b in zip(model.get_weights(), start.get_weights(), strict=True)]
+    assert max(moved) > 1e-3
+
+
+def test_bytes_are_those_of_activations_labels_gradients_and_states():
+    shares = [split(12), split(9, seed=1)]
+    model, history = trained_in_two(shares, "bn_2", epochs=1, batch_size=5)
+    n, activation = 21, 8 * 8 * 4 * 4
+    state = sum(array.nbytes for array in sl.state_of(sl.split_at(model, "bn_2")[0]))
+    assert history[0]["bytes_up"] == n * (activation + 8)
+    assert history[0]["bytes_down"] == n * activation
+    assert history[0]["bytes_relayed"] == 2 * state
+    assert 0 <= history[0]["accuracy"] <= 1 and history[0]["loss"] > 0
+
+
+def test_gradient_at_the_cut_is_that_of_the_mean_loss():
+    model = small(dropout=0.0)
+    client, server = sl.split_at(model, "bn_2")
+    images, labels = images_and_labels(6)
+    activations = np.asarray(client(images, training=False))
+
+    def loss(a):
+        p = np.asarray(server(a, training=True), np.float64)
+        return -np.log(p[np.arange(len(labels)), labels]).mean()
+
+    kept = server.get_weights()
+    step = np.zeros_like(activations)
+    step[2, 3, 3, 1] = 1e-2
+    slope = (loss(activations + step) - loss(activations - step)) / 2e-2
+    server.set_weights(kept)
+    answer = sl.server_step(server, activations, labels)
+    assert answer.gradient.shape == activations.shape
+    assert answer.gradient[2, 3, 3, 1] == pytest.approx(slope, rel=0.05, abs=1e-5)
+
+
+def test_parts_together_answer_as_the_whole():
+    model = small()
+    images, _ = images_and_labels(7)
+    client, server = sl.split_at(model, "bn_2")
+    np.testing.assert_allclose(
+        sl.answers(client, server, images, batch_size=3), model.predict(images, verbose=0), atol=1e-6
+    )
+
+
+def test_network_of_the_study():
+    model = sl.build(10, (14, 14, 5))
+    names = [layer.name for layer in model.layers]
+    assert [name for name in names if name.startswith("conv")] == [f"conv_{k}" for k in range(1, 8)]
+    assert [name for name in names if name.startswith("dropout")] == ["dropout_3", "dropout_6"]
+    assert names.index("conv_3") > names.index(sl.CUT_LAYER) > names.index("conv_2")
+    assert model.get_layer("conv_1").kernel.shape == (3, 3, 5, 64) and model.get_layer("dense").units == 64
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
+
+
+def test_wrong_cuts_and_settings_are_refused():
+    model = small()
+    with pytest.raises(UnknownName, match="bn_9"):
+        sl.split_at(model, "bn_9")
+    with pytest.raises(BadParameter, match="nothing is left"):
+        sl.split_at(model, "logits")
+    with pytest.raises(BadParameter, match="dropout"):
+        sl.build(3, SHAPE, dropout=1.0)
+    with pytest.raises(BadParameter, match="learning_rate"):
+        sl.build(3, SHAPE, learning_rate=0.0)
+    client, server = sl.split_at(model, "bn_2")
+    with pytest.raises(BadParameter, match="another network"):
+        sl.put_state(client, sl.state_of(server))
+    with pytest.raises(BadParameter, match="batch_size"):
+        sl.run_epoch([sl.LocalClient("a", client, split(4))], server, epoch=0, batch_size=0)
