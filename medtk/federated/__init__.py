@@ -14,12 +14,15 @@ _PLACES = {
         "server_adam",
         "trimmed_mean",
     ],
+    "asynchronous": ["NEVER", "buffered", "delays"],
     "checks": ["bytes_of", "fault", "too_long"],
     "client": ["Update", "choose", "client_seed", "evaluate", "predict", "put", "train"],
+    "clustered": ["bipartition", "cluster_means", "cosine_similarity", "most_confident", "sattler", "watched"],
     "engine": ["run"],
     "masks": ["join", "part", "reestimated", "shared", "trainable"],
     "result": ["Result", "model_of", "rows"],
     "settings": ["Settings"],
+    "stopping": ["Bend", "bend", "conflict", "drift", "stop_by"],
     "strategies": ["Received", "Server", "average", "by_model", "fedadam", "start"],
 }
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}

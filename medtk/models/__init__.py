@@ -3,10 +3,12 @@
 from medtk.models.weights import WeightsSource, weights_source
 
 __all__ = [
+    "COVID_NETWORKS",
     "HOSPITAL_NETWORKS",
     "NETWORKS",
     "WeightsSource",
     "build",
+    "build_covid",
     "build_hospital",
     "logits",
     "weights_source",
@@ -23,4 +25,8 @@ def __getattr__(name: str):
         from medtk.models import efficientnet
 
         return getattr(efficientnet, name)
+    if name in ("COVID_NETWORKS", "build_covid"):
+        from medtk.models import vgg
+
+        return getattr(vgg, name)
     raise AttributeError(f"module 'medtk.models' has no attribute {name!r}")

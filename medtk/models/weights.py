@@ -23,8 +23,20 @@ FILES = {
         "mobilenet_v2_0.35_224_imagenet_notop_rebuilt.h5",
     ),
     "small": (None, None),  # nobody has trained it on ImageNet
+    "small_bn": (None, None),
     "plain": (None, None),
+    "tiny": (None, None),
+    "medium": (None, None),
+    "shufflenetv2": (None, None),
+    "shufflenetv2_050": (None, None),
+    "mobilenetv3small": ("weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5", None),
+    "vgg16": ("vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "vgg16_imagenet_notop_fp16.h5"),
     "resnet50": ("resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", None),
+}
+# What is known of a mirror; of the others, that its bytes are not the official ones.
+NOTES = {
+    "mobilenetv2": "ImageNet weights converted from PyTorch: not Keras' own file, and with PyTorch's padding.",
+    "vgg16": "Keras' ImageNet weights, kept in half precision in a mirror's file.",
 }
 CHOICES = ("auto", "imagenet", "mirror", "random")
 
@@ -87,8 +99,7 @@ def weights_source(network: str, weights: str = "auto") -> WeightsSource:
     if weights == "imagenet" or (weights == "auto" and official.is_file()):
         return WeightsSource("imagenet", official, "ImageNet weights as Keras publishes them.")
     if weights != "random" and mirror and mirror.is_file():
-        note = "ImageNet weights converted from PyTorch: not Keras' own file, and with PyTorch's padding."
-        return WeightsSource("mirror", mirror, note)
+        return WeightsSource("mirror", mirror, NOTES.get(network, "ImageNet weights from a mirror's file."))
     if weights == "mirror":
         raise DataUnavailable(
             f"No mirror of the {network} weights in $MEDTK_DATA/weights; use weights='imagenet' or 'random'."
