@@ -1,7 +1,7 @@
-"""Clients with different cameras: each holds images of one modality, and one test set joins them all."""
+"""Clients with different cameras: each holds images of one modality; the split, by frame or by patient, comes first."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,52 +11,9 @@ from medtk.data.hospitals import Hospital, Share
 from medtk.errors import BadParameter, UnknownName
 
 SPLITS = ("frame", "patient")
-# What stands for the two modalities of the clustered-learning study.
-DATASETS = {"xray": "covid_xray_paper", "ultrasound": "pocus_paper"}
 _TEST_PART = 0.2
 # Test images of each class in its Table I. No single way of rounding a fifth gives all four of them.
 _TABLE_I = {"covid_xray_paper": (269, 44), "pocus_paper": (30, 80)}
-
-
-@dataclass(frozen=True, eq=False)
-class Modalities:
-    """Clients of several modalities and their joint test set.
-
-    Attributes
-    ----------
-    members : tuple of Hospital
-        Named ``xray_1``, ``xray_2``, ``ultrasound_1`` and so on. `test` of a member are the joint test images of
-        its own modality; it has no validation images.
-    modality_of : dict of str to str
-        Modality of each client.
-    datasets : dict of str to Dataset
-        By modality, split as asked for; they say where the images come from.
-    test : Split
-        The joint test set: the test images of all modalities, one after the other, with groups.
-    modality : ndarray of str, shape (n_test,)
-        Of each test image.
-    """
-
-    members: tuple[Hospital, ...]
-    modality_of: dict[str, str]
-    datasets: dict[str, Dataset]
-    test: Split
-    modality: np.ndarray
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """In the order of the labels."""
-        return next(iter(self.datasets.values())).class_names
-
-    @property
-    def source(self) -> str:
-        """As `Dataset.source`; the least of them, if they differ."""
-        order = ("official", "mirror", "substitute", "synthetic")
-        return max((dataset.source for dataset in self.datasets.values()), key=order.index)
-
-    def tests(self) -> dict[str, Share]:
-        """Test images of each modality, as shares of the joint test set."""
-        return {name: Share(self.test, np.flatnonzero(self.modality == name)) for name in self.datasets}
 
 
 def split(dataset: Dataset, by: str = "frame", seed: int = 0) -> Dataset:
@@ -79,7 +36,7 @@ def split(dataset: Dataset, by: str = "frame", seed: int = 0) -> Dataset:
     Returns
     -------
     Dataset
-        Without validation images. Split by patient it is named ``<name>-by-group``.
+        Without validation images; its note says how it was split.
 
     Raises
     ------
@@ -97,7 +54,6 @@ def split(dataset: Dataset, by: str = "frame", seed: int = 0) -> Dataset:
     said = {"frame": "single frames are dealt out", "patient": "no patient is on both sides"}[by]
     return replace(
         dataset,
-        name=dataset.name if by == "frame" else f"{dataset.name}-by-group",
         train=pool.take(trained),
         val=pool.take(trained[:0]),
         test=pool.take(tested),
@@ -105,47 +61,55 @@ def split(dataset: Dataset, by: str = "frame", seed: int = 0) -> Dataset:
     )
 
 
-def clients(
-    datasets: Mapping[str, Dataset], *, by: str = "frame", clients_per_modality: int = 2, seed: int = 0
-) -> Modalities:
-    """Share out several data sets, so that each client has images of one modality only and no image is held twice.
+def share_out(datasets: Mapping[str, Dataset], by: str = "frame", clients: int = 2, seed: int = 0) -> list[Hospital]:
+    """Clients of several modalities: each has training images of one of them, and no image is held twice.
 
     Parameters
     ----------
     datasets : dict of str to Dataset
-        By modality, such as ``{"xray": load("covid_xray_paper"), "ultrasound": load("pocus_paper")}``; with the same
-        classes and the same shape of image.
+        By modality, from `split`.
     by : {'frame', 'patient'}
-        Of `split`. By patient, no patient is known to two clients either, and each client gets patients of every class.
-    clients_per_modality : int
-        At least 1. By patient at most the patients of the rarest class.
+        ``frame``: images are dealt out at random. ``patient``: no patient is known to two clients, and each client
+        gets patients of every class.
+    clients : int
+        Of each modality, at least 1. By patient at most the patients of the rarest class.
     seed : int
-        Of the split and of the sharing out.
+        Same seed, same shares.
 
     Returns
     -------
-    Modalities
+    list of Hospital
+        Named ``xray_1``, ``xray_2``, ``ultrasound_1`` and so on, without validation and test images.
 
     Raises
     ------
     UnknownName, BadParameter
-        If there is no such way to split, there are too many clients, or the data sets do not fit together.
+        If there is no such way to split, or there are too many clients.
     """
-    made = {modality: split(dataset, by, seed) for modality, dataset in datasets.items()}
-    if not made:
-        raise BadParameter("there must be one modality at least.")
-    if len({(dataset.class_names, dataset.image_shape) for dataset in made.values()}) > 1:
-        found = "; ".join(f"{name}: {', '.join(d.class_names)}, {d.image_shape}" for name, d in made.items())
-        raise BadParameter(f"modalities need the same classes and the same shape of image. They have {found}.")
-    test = _joined([dataset.test for dataset in made.values()])
-    modality = np.repeat(list(made), [len(dataset.test) for dataset in made.values()])
-    members, modality_of = [], {}
-    for name, dataset in made.items():
-        own = Share(test, np.flatnonzero(modality == name))
-        for k, rows in enumerate(_shares(dataset.train, by, clients_per_modality, seed)):
-            members.append(Hospital(f"{name}_{k + 1}", Share(dataset.train, rows), test=own))
-            modality_of[members[-1].name] = name
-    return Modalities(tuple(members), modality_of, made, test, modality)
+    if by not in SPLITS:
+        raise UnknownName("way to split", by, SPLITS)
+    return [
+        Hospital(f"{modality}_{k}", Share(dataset.train, rows))
+        for modality, dataset in datasets.items()
+        for k, rows in enumerate(_shares(dataset.train, by, clients, seed), start=1)
+    ]
+
+
+def joined(datasets: Mapping[str, Dataset]) -> tuple[Split, np.ndarray]:
+    """The joint test set of several modalities, one after the other, and the modality of each image.
+
+    Raises
+    ------
+    BadParameter
+        If the data sets have not the same classes and the same shape of image.
+    """
+    if len({(dataset.class_names, dataset.image_shape) for dataset in datasets.values()}) != 1:
+        found = "; ".join(f"{name}: {', '.join(d.class_names)}, {d.image_shape}" for name, d in datasets.items())
+        raise BadParameter(
+            f"modalities need the same classes and the same shape of image. They have {found or 'none'}."
+        )
+    modality = np.repeat(list(datasets), [len(dataset.test) for dataset in datasets.values()])
+    return _joined([dataset.test for dataset in datasets.values()]), modality
 
 
 def _pooled(dataset: Dataset) -> Split:

@@ -1,15 +1,11 @@
 """Who has what in paper 2: the images of both modalities, split by frame or by patient, and dealt out to clients."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-import numpy as np
-
-from medtk.data import Dataset, Split, partition
-from medtk.data.hospitals import Hospital, Share
-from medtk.lab.covid_spec import DATASETS, PAPER, Spec
+from medtk.data import Dataset, modalities
+from medtk.data.hospitals import Hospital
+from medtk.lab.covid_spec import DATASETS, Spec
 from medtk.lab.session import Run
-from medtk.reproduction import papers
 
 
 def load(run: Run, spec: Spec, *, n_images: int = 0) -> dict[str, Dataset]:
@@ -34,59 +30,17 @@ def load(run: Run, spec: Spec, *, n_images: int = 0) -> dict[str, Dataset]:
 def split_again(dataset: Dataset, spec: Spec) -> Dataset:
     """All images of a data set, split anew into training and test by the rule and the seed of `spec`.
 
-    By ``frame`` each class gives the same part to the test set as in the study's Table I, whatever the patient; from
-    the whole set that makes the printed counts. By ``patient`` whole patients are held out, about the same part.
+    See `medtk.data.modalities.split`.
     """
-    splits = [split for split in (dataset.train, dataset.val, dataset.test) if len(split)]
-    images, labels = (np.concatenate([getattr(split, what) for split in splits]) for what in ("images", "labels"))
-    known = all(split.groups is not None for split in splits)
-    groups = np.concatenate([split.groups for split in splits]) if known else None
-    if spec.split == "patient":
-        facts = papers.load(PAPER).datasets[dataset.name]
-        share = facts["n_test"] / (facts["n_test"] + facts["n_train"])
-        kept, held = partition.hold_out(labels, groups, share, spec.seed)
-    else:
-        random, chosen = np.random.default_rng(spec.seed), []
-        for c, name in enumerate(dataset.class_names):
-            rows = np.flatnonzero(labels == c)
-            chosen.append(random.permutation(rows)[: round(len(rows) * _test_share(dataset.name, name))])
-        held = np.sort(np.concatenate(chosen))
-        kept = np.setdiff1d(np.arange(len(labels)), held)
-    pool = Split(images, labels, groups)
-    said = f"Split again by {spec.split} (seed {spec.seed}): {len(kept)} training and {len(held)} test images."
-    note = f"{dataset.note} {said}".strip()
-    return replace(dataset, train=pool.take(kept), val=pool.take(kept[:0]), test=pool.take(held), note=note)
-
-
-def _test_share(dataset: str, class_name: str) -> float:
-    """Part of a class that Table I gives to the test set."""
-    counts = {
-        cell.needs["split"]: cell.printed
-        for cell in papers.load(PAPER).cells
-        if cell.table == "I" and (cell.needs["dataset"], cell.needs["class"]) == (dataset, class_name)
-    }
-    return counts["test"] / (counts["test"] + counts["train"])
+    return modalities.split(dataset, spec.split, spec.seed)
 
 
 def shared_out(images: Mapping[str, Dataset], spec: Spec) -> list[Hospital]:
-    """Clients: the training images of each modality, dealt out at random as evenly as can be.
+    """Clients of a run: the training images of each modality, dealt out by the rule and the seed of `spec`.
 
-    Parameters
-    ----------
-    images : mapping
-        From `load`.
-    spec : Spec
-        Of it: clients, seed, and split: by ``patient``, all images of a patient go to one client.
+    See `medtk.data.modalities.share_out`.
     """
-    members = []
-    for modality, dataset in images.items():
-        train = dataset.train
-        if spec.split == "patient" and train.groups is not None:
-            shares = partition.by_group(train.groups, spec.clients, spec.seed)
-        else:
-            shares = partition.iid(train.labels, spec.clients, spec.seed)
-        members += [Hospital(f"{modality}_{k}", Share(train, rows)) for k, rows in enumerate(shares, start=1)]
-    return members
+    return modalities.share_out(images, spec.split, spec.clients, spec.seed)
 
 
 def modality_of(client: str) -> str:

@@ -1,7 +1,5 @@
 """Clients of two modalities: no image twice, no patient on both sides, the printed sizes."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +8,8 @@ from hypothesis import strategies as st
 from medtk import data
 from medtk.data import Dataset, Split, modalities
 from medtk.errors import BadParameter, UnknownName
+
+DATASETS = {"xray": "covid_xray_paper", "ultrasound": "pocus_paper"}
 
 
 def films(name: str, patients: int = 12, frames: int = 5, side: int = 8) -> Dataset:
@@ -24,6 +24,13 @@ def films(name: str, patients: int = 12, frames: int = 5, side: int = 8) -> Data
     return Dataset(name, *(whole.take(part) for part in parts), card.class_names, card, "mirror", "")
 
 
+def made_of(datasets, by="frame", clients=2, seed=0):
+    """Split and shared out: data sets by modality, clients, clients by modality."""
+    split = {name: modalities.split(dataset, by, seed) for name, dataset in datasets.items()}
+    members = modalities.share_out(split, by, clients, seed)
+    return split, members, {name: [m for m in members if m.name.startswith(name)] for name in split}
+
+
 def pair(**options) -> dict[str, Dataset]:
     return {"xray": films("xr", **options), "ultrasound": films("us", **options)}
 
@@ -31,37 +38,31 @@ def pair(**options) -> dict[str, Dataset]:
 @given(by=st.sampled_from(modalities.SPLITS), clients=st.integers(1, 3), seed=st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
 def test_every_image_is_in_one_place(by, clients, seed):
-    made = modalities.clients(pair(), by=by, clients_per_modality=clients, seed=seed)
-    assert [member.name for member in made.members] == [
-        f"{name}_{k + 1}" for name in ("xray", "ultrasound") for k in range(clients)
-    ]
-    for modality, dataset in made.datasets.items():
-        own = [m.train for m in made.members if made.modality_of[m.name] == modality]
-        marks = [share.take(np.arange(len(share))).images[:, 0, 0, 0] for share in own]
-        test = made.test.images[made.modality == modality][:, 0, 0, 0]
-        assert np.array_equal(np.sort(np.concatenate([*marks, test])), np.arange(60, dtype=np.float32) / 60)
-        assert all(len(share) for share in own)
+    datasets, members, mine = made_of(pair(), by, clients, seed)
+    assert [m.name for m in members] == [f"{n}_{k + 1}" for n in ("xray", "ultrasound") for k in range(clients)]
+    for modality, dataset in datasets.items():
+        parts = [m.train.take(np.arange(len(m.train))) for m in mine[modality]]
+        marks = np.concatenate([part.images[:, 0, 0, 0] for part in (*parts, dataset.test)])
+        assert np.array_equal(np.sort(marks), np.arange(60, dtype=np.float32) / 60)
+        assert all(len(part) for part in parts) and len(dataset.val) == 0
         # Labels travel with their images.
-        for share in own:
-            assert np.array_equal(
-                share.labels, (np.round(60 * share.take(np.arange(len(share))).images[:, 0, 0, 0]) < 20)
-            )
-        assert len(dataset.val) == 0
+        for part in (*parts, dataset.test):
+            assert np.array_equal(part.labels, np.round(60 * part.images[:, 0, 0, 0]) < 20)
 
 
 @given(clients=st.integers(1, 3), seed=st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
 def test_by_patient_no_patient_is_in_two_places(clients, seed):
-    made = modalities.clients(pair(), by="patient", clients_per_modality=clients, seed=seed)
-    places = [set(member.train.groups) for member in made.members] + [set(made.test.groups)]
+    datasets, members, _ = made_of(pair(), "patient", clients, seed)
+    places = [set(m.train.groups) for m in members] + [set(d.test.groups) for d in datasets.values()]
     assert sum(map(len, places)) == len(set.union(*places)) == 24
     # Each client meets both classes.
-    assert all(set(member.train.labels) == {0, 1} for member in made.members)
+    assert all(set(member.train.labels) == {0, 1} for member in members)
 
 
 def test_by_frame_patients_are_on_both_sides():
-    made = modalities.clients(pair(), by="frame")
-    assert set(made.test.groups) & set(made.members[0].train.groups)
+    datasets, members, _ = made_of(pair())
+    assert set(datasets["xray"].test.groups) & set(members[0].train.groups)
 
 
 def test_a_fifth_of_each_class_is_tested():
@@ -74,64 +75,54 @@ def test_a_fifth_of_each_class_is_tested():
 
 def test_the_same_seed_gives_the_same_clients_and_another_seed_others():
     def drawn(seed):
-        made = modalities.clients(pair(), by="patient", seed=seed)
-        return [member.train.index.tolist() for member in made.members], made.test.groups.tolist()
+        datasets, members, _ = made_of(pair(), "patient", 2, seed)
+        return [m.train.index.tolist() for m in members], datasets["xray"].test.groups.tolist()
 
     assert drawn(1) == drawn(1) != drawn(2)
 
 
-def test_the_tests_of_a_modality_are_shares_of_the_joint_test():
-    made = modalities.clients(pair())
-    for name, share in made.tests().items():
-        assert np.array_equal(share.labels, made.datasets[name].test.labels)
-        assert np.array_equal(share.groups, made.datasets[name].test.groups)
-    assert all(member.test.index.tolist() == made.tests()[made.modality_of[member.name]].index.tolist()
-               for member in made.members)  # fmt: skip
+def test_the_joint_test_set_names_modalities():
+    datasets = made_of(pair(), "patient")[0]
+    test, modality = modalities.joined(datasets)
+    for name, dataset in datasets.items():
+        assert np.array_equal(test.images[modality == name], dataset.test.images)
+        assert np.array_equal(test.groups[modality == name], dataset.test.groups)
 
 
-def test_names_tell_the_split():
-    assert modalities.split(films("us"), "patient").name == "us-by-group"
+def test_the_note_tells_the_split():
     assert "no patient is on both sides" in modalities.split(films("us"), "patient").note
-    assert modalities.split(films("us"), "frame").name == "us"
+    assert "single frames" in modalities.split(films("us"), "frame").note
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(UnknownName, match="way to split"):
-        modalities.split(films("us"), "film")
-    with pytest.raises(BadParameter, match="same shape"):
-        modalities.clients({"xray": films("xr", side=8), "ultrasound": films("us", side=4)})
+    for act in (lambda: modalities.split(films("us"), "film"), lambda: modalities.share_out(pair(), "film")):
+        with pytest.raises(UnknownName, match="way to split"):
+            act()
+    for wrong in ({"xray": films("xr", side=8), "ultrasound": films("us", side=4)}, {}):
+        with pytest.raises(BadParameter, match="same shape"):
+            modalities.joined(wrong)
     with pytest.raises(BadParameter, match="cannot be shared"):
-        modalities.clients(pair(), by="patient", clients_per_modality=4)
-    with pytest.raises(BadParameter, match="one modality"):
-        modalities.clients({})
-
-
-def test_the_least_source_counts():
-    both = pair()
-    assert modalities.clients(both).source == "mirror"
-    assert (
-        modalities.clients({**both, "ultrasound": replace(both["ultrasound"], source="synthetic")}).source
-        == "synthetic"
-    )
+        modalities.share_out({"xray": modalities.split(films("xr"), "patient")}, "patient", 4)
 
 
 @pytest.mark.filterwarnings("ignore:.*synthetic images take its place")
 def test_stand_ins_have_the_same_form(monkeypatch, tmp_path):
     monkeypatch.setenv("MEDTK_DATA", str(tmp_path))
     monkeypatch.setenv("MEDTK_CACHE", str(tmp_path / "cache"))
-    loaded = {m: data.load(name, size=16, allow_synthetic=True) for m, name in modalities.DATASETS.items()}
+    loaded = {m: data.load(name, size=16, allow_synthetic=True) for m, name in DATASETS.items()}
     for by in modalities.SPLITS:
-        made = modalities.clients(loaded, by=by, clients_per_modality=2)
-        assert made.source == "synthetic"
-        assert set(made.test.labels) == {0, 1}
-        assert len(set(made.test.groups)) == len(made.test)
+        datasets, members, _ = made_of(loaded, by)
+        test, _ = modalities.joined(datasets)
+        assert {dataset.source for dataset in datasets.values()} == {"synthetic"}
+        assert set(test.labels) == {0, 1} and len(members) == 4
+        assert len(set(test.groups)) == len(test)
 
 
 def real() -> dict[str, Dataset]:
-    missing = [name for name in modalities.DATASETS.values() if data.find(name).source == "missing"]
+    missing = [name for name in DATASETS.values() if data.find(name).source == "missing"]
     if missing:
         pytest.skip(f"{', '.join(missing)} not on this machine: its real images are needed here.")
-    return {m: data.load(name, size=8) for m, name in modalities.DATASETS.items()}
+    return {m: data.load(name, size=8) for m, name in DATASETS.items()}
 
 
 def test_real_sizes_are_those_of_table_1():
@@ -141,8 +132,10 @@ def test_real_sizes_are_those_of_table_1():
 
 
 def test_real_patients_are_on_one_side():
+    loaded = real()
     for seed in range(3):
-        made = modalities.clients(real(), by="patient", seed=seed)
-        trained = [set(member.train.groups) for member in made.members]
-        assert not set(made.test.groups) & set.union(*trained)
-        assert all(set(split.labels) == {0, 1} for split in (*made.tests().values(), *(m.train for m in made.members)))
+        datasets, members, _ = made_of(loaded, "patient", 2, seed)
+        tested = {group for dataset in datasets.values() for group in dataset.test.groups}
+        assert not tested & {group for member in members for group in member.train.groups}
+        assert all(set(split.labels) == {0, 1} for split in (*(d.test for d in datasets.values()),
+                                                             *(m.train for m in members)))  # fmt: skip
