@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from medtk import data, models
+from medtk.models.weights import FROM_SCRATCH
 from medtk.reproduction import records
 from medtk.settings import cache_home, results_home
 
@@ -76,7 +77,7 @@ class Run:
         """Write a record into `home`; arguments as in `medtk.reproduction.records.write`, less what the run knows."""
         found = models.weights_source(network, weights)
         deviations = [*self.deviations]
-        if found.source == "random":
+        if found.source == "random" and network not in FROM_SCRATCH:
             deviations.append("random starting weights instead of ImageNet's")
         elif found.source == "mirror":
             deviations.append("ImageNet weights from a mirror")

@@ -23,6 +23,7 @@ FILES = {
         "mobilenet_v2_0.35_224_imagenet_notop_rebuilt.h5",
     ),
     "small": (None, None),  # nobody has trained it on ImageNet
+    "seven_convolutions": (None, None),
     "small_bn": (None, None),
     "plain": (None, None),
     "tiny": (None, None),
@@ -33,6 +34,8 @@ FILES = {
     "vgg16": ("vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "vgg16_imagenet_notop_fp16.h5"),
     "resnet50": ("resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", None),
 }
+# Networks that their own study starts from random values.
+FROM_SCRATCH = ("seven_convolutions",)
 # What is known of a mirror; of the others, that its bytes are not the official ones.
 NOTES = {
     "mobilenetv2": "ImageNet weights converted from PyTorch: not Keras' own file, and with PyTorch's padding.",
