@@ -1,7 +1,11 @@
 """Rules for the claims of the study on split learning: Fig. 3, Tables I (squared errors) and II (accuracies)."""
 
+from collections import defaultdict
+from statistics import mean
+
 from medtk.reproduction.evidence import Case, Evidence, Key, compare, percent, points
 
+NAMES = {"mias_paper": "MIAS", "mnist": "MNIST"}
 DATASETS = ("MIAS", "MNIST")
 INVERSIONS = {"DLG": "DLG [23]", "iDLG": "iDLG [24]", "DCGAN": "DCGAN [19]"}
 PIXEL_ATTACKS = ("JSMA [28]", "C&W [36]", "BIM [37]", "FGSM [10]")
@@ -86,6 +90,54 @@ def gains_as_stated(evidence: Evidence) -> list[Case]:
 
         cases.append(compare(evidence, row, (_accuracy("PGSL", "MIAS"), _accuracy(row, "MIAS")), judge))
     return cases
+
+
+def early_cut(evidence: Evidence) -> list[Case]:
+    """The whole method is more accurate cut behind the second convolution than behind any other that was tried."""
+    cases = []
+    for dataset in NAMES:
+        runs = defaultdict(lambda: defaultdict(list))
+        for record in _whole_method(evidence, dataset):
+            p = record["parameters"]
+            alike = tuple(p[name] for name in ("split", "size", "n_train", "n_test", "epochs", "batch_size", "mu"))
+            runs[alike][p["cut"]].append(record)
+        tried = {alike: cuts for alike, cuts in runs.items() if 2 in cuts and len(cuts) > 1}
+        if not tried:
+            cases.append(Case(NAMES[dataset], None, "not all recorded"))
+        for cuts in tried.values():
+            found = {cut: mean(r["metrics"]["pgsl"]["accuracy"] for r in group) for cut, group in sorted(cuts.items())}
+            holds = all(found[2] > share for cut, share in found.items() if cut != 2)
+            detail = ", ".join(f"cut {cut}: {percent(share)}" for cut, share in found.items())
+            ids = tuple(record["id"] for group in cuts.values() for record in group)
+            cases.append(Case(NAMES[dataset], holds, detail, records=ids))
+    return cases
+
+
+def map_withheld(evidence: Evidence) -> list[Case]:
+    """A server that reads image and map from the activations comes no nearer by taking the map off."""
+    cases = []
+    for dataset in NAMES:
+        runs = [
+            record
+            for record in evidence.records
+            if record["parameters"].get("dataset") == dataset and "subtracted" in record["metrics"]
+        ]
+        if not runs:
+            cases.append(Case(NAMES[dataset], None, "not all recorded"))
+            continue
+        with_map, without = (mean(r["metrics"][name]["mse"] for r in runs) for name in ("subtracted", "unaware"))
+        detail = f"error {with_map:.3g} with the map taken off, {without:.3g} without"
+        cases.append(Case(NAMES[dataset], with_map >= without, detail, records=tuple(r["id"] for r in runs)))
+    return cases
+
+
+def _whole_method(evidence: Evidence, dataset: str) -> list[dict]:
+    return [
+        record
+        for record in evidence.records
+        if record["experiment"] == "streams"
+        and (record["parameters"]["dataset"], record["parameters"]["images"]) == (dataset, "pgsl")
+    ]
 
 
 def _accuracy(row: str, dataset: str) -> Key:

@@ -6,7 +6,8 @@ from small_networks import images_and_labels
 
 from medtk import split_learning as sl
 from medtk.data import Split
-from medtk.errors import BadParameter, UnknownName
+from medtk.errors import BadParameter, MedtkError, UnknownName
+from medtk.split_learning import processes
 from medtk.training import be_deterministic, epoch_order
 
 SHAPE = (8, 8, 3)
@@ -119,3 +120,32 @@ def test_wrong_cuts_and_settings_are_refused():
         sl.put_state(client, sl.state_of(server))
     with pytest.raises(BadParameter, match="batch_size"):
         sl.run_epoch([sl.LocalClient("a", client, split(4))], server, epoch=0, batch_size=0)
+
+
+def test_clients_in_other_processes_train_the_same_network_to_the_last_bit(tmp_path):
+    shares, settings = [split(12), split(9, seed=1)], {"convolutions": 3, "filters": 4, "seed": 0}
+    folders = {}
+    for k, share in enumerate(shares):
+        folders[f"client_{k}"] = tmp_path / f"client_{k}.npz"
+        np.savez(folders[f"client_{k}"], images=share.images, labels=share.labels)
+    here, history = trained_in_two(shares, "bn_2", epochs=1)
+    there = small()
+    with sl.remote_clients(folders, cut_layer="bn_2", n_classes=3, input_shape=SHAPE, **settings) as clients:
+        client, server = sl.split_at(there, "bn_2")
+        found = sl.run_epoch(clients, server, epoch=0, batch_size=8)
+        sl.put_state(client, clients[-1].state())
+        assert clients[0].bytes_received > 12 * 8 * 8 * 4 * 4
+        with pytest.raises(MedtkError, match="client_1: BadParameter: This state belongs to another network"):
+            clients[1].take([np.zeros(3)])
+    for mine, theirs in zip(here.get_weights(), there.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert {k: v for k, v in found.items() if k != "seconds"} == {k: v for k, v in history[0].items() if k != "seconds"}
+
+
+def test_messages_come_out_as_they_went_in():
+    given = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([3, 1]), np.float32(0.5)]
+    kind, found, about = processes.unpacked(processes.packed("forward", given, seed=3, why="x"))
+    assert (kind, about) == ("forward", {"seed": 3, "why": "x"})
+    for array, back in zip(given, found, strict=True):
+        np.testing.assert_array_equal(array, back)
+        assert np.asarray(array).dtype == back.dtype

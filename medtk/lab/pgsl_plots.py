@@ -1,0 +1,100 @@
+"""Figures of chapters 31, 32 and 34: errors by mu, steps of the method on an image, and accuracy against privacy."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from medtk.data import Dataset
+from medtk.lab.plots import MARKERS, PALETTE, stamp
+
+
+def errors_by_mu(found: Mapping[str, dict], *, metric: str = "mse", dataset: Dataset | None = None) -> plt.Figure:
+    """Fig. 3: error of recovered images against mu, one panel a data set; dotted is the image as attacked.
+
+    Parameters
+    ----------
+    found : mapping
+        From the title of a panel to a record of `medtk.lab.pgsl_images.recovery`.
+    metric : {'mse', 'psnr', 'ssim'}
+    dataset : Dataset, optional
+        Marks the figure if the data are synthetic.
+    """
+    figure, axes = plt.subplots(1, len(found), figsize=(4.2 * len(found), 3.2), squeeze=False)
+    for axis, (title, record) in zip(axes.flat, found.items(), strict=True):
+        metrics = record["metrics"]
+        mus = sorted(float(name.removeprefix("mu=")) for name in metrics if name.startswith("mu="))
+        values = [metrics[f"mu={mu:g}"][metric] for mu in mus]
+        axis.plot(mus, values, marker=MARKERS[0], color=PALETTE[0], label="recovered")
+        for k, (name, label) in enumerate((("attacked", "as attacked"), ("map_taken_off", "map taken off"))):
+            axis.axhline(metrics[name][metric], linestyle=(":", "--")[k], color=PALETTE[1 + k], label=label)
+        axis.axvline(0.55, color="0.6", linewidth=1)
+        axis.set(title=title, xlabel="μ", ylabel=metric.upper())
+        axis.set_ylim(bottom=0)
+    axes[0, 0].legend(fontsize=8)
+    figure.tight_layout()
+    return stamp(figure, dataset)
+
+
+def rows(pictures: Mapping[str, np.ndarray], *, dataset: Dataset | None = None) -> plt.Figure:
+    """One row of images a stage, one column an example.
+
+    Parameters
+    ----------
+    pictures : mapping
+        From the name of a row to grey images, shape (n, height, width, 1); a map may be negative.
+    dataset : Dataset, optional
+        Marks the figure if the data are synthetic.
+    """
+    n = min(len(images) for images in pictures.values())
+    figure, axes = plt.subplots(len(pictures), n, figsize=(1.15 * n + 1.3, 1.2 * len(pictures)), squeeze=False)
+    for line, (name, images) in zip(axes, pictures.items(), strict=True):
+        low = -1 if np.min(images) < 0 else 0
+        for axis, image in zip(line, images, strict=False):
+            axis.imshow(np.squeeze(image), cmap="gray" if low == 0 else "PuOr", vmin=low, vmax=1)
+            axis.set_xticks([])
+            axis.set_yticks([])
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    figure.tight_layout()
+    return stamp(figure, dataset)
+
+
+def learning(histories: Mapping[str, Sequence[dict]], *, dataset: Dataset | None = None) -> plt.Figure:
+    """Loss while training, one line a way to train."""
+    figure, axis = plt.subplots(figsize=(5.4, 3.2))
+    for k, (name, history) in enumerate(histories.items()):
+        losses = [entry["loss"] for entry in history]
+        axis.plot(range(1, len(losses) + 1), losses, marker=MARKERS[k], color=PALETTE[k], label=name, alpha=0.8)
+    axis.set(xlabel="epoch", ylabel="loss while training")
+    axis.set_ylim(bottom=0)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    return stamp(figure, dataset)
+
+
+def trade_off(points: pd.DataFrame, *, dataset: Dataset | None = None) -> plt.Figure:
+    """Accuracy in use against SSIM of what a decoder rebuilds: up and to the left is better.
+
+    Parameters
+    ----------
+    points : DataFrame
+        Columns ``defence``, ``accuracy`` and ``SSIM``, as of `medtk.lab.pgsl_tables.trade_offs`.
+    dataset : Dataset, optional
+        Marks the figure if the data are synthetic.
+    """
+    figure, axis = plt.subplots(figsize=(6.2, 4.0))
+    kinds = list(dict.fromkeys(name.split(" ")[0] for name in points["defence"]))
+    for k, kind in enumerate(kinds):
+        mine = points[points["defence"].str.split(" ").str[0] == kind].sort_values("SSIM")
+        style = {"marker": MARKERS[k % len(MARKERS)], "color": PALETTE[k % len(PALETTE)], "label": kind}
+        axis.plot(mine["SSIM"], mine["accuracy"], linestyle="-" if len(mine) > 1 else "", markersize=7, **style)
+        for _, point in mine.iterrows():
+            axis.annotate(point["defence"], (point["SSIM"], point["accuracy"]), fontsize=7,
+                          xytext=(4, 4), textcoords="offset points")  # fmt: skip
+    axis.set(xlabel="SSIM of the rebuilt test images (lower: more private)", ylabel="accuracy in use", xlim=(0, 1.02))
+    axis.set_ylim(top=1.02)
+    axis.legend(fontsize=8, loc="lower right")
+    figure.tight_layout()
+    return stamp(figure, dataset)
