@@ -114,7 +114,9 @@ def recorded(run: Run, dataset: Dataset, spec: Spec, *, progress: bool = True) -
         measured["rounds"] = {"megabytes": [(e["bytes_up"] + e["bytes_down"]) / 1e6 for e in fit.history]}
     else:
         fit = plain_network(dataset, images.train, spec, progress=progress)
-        shown = {"attacked": images.test, "attacked-guessed": images.guessed, "unattacked": dataset.test.images}
+        shown = {"attacked": images.test, "unattacked": dataset.test.images}
+        if spec.images == "jsma":
+            shown["attacked-guessed"] = images.guessed
         if spec.images == "none":
             others = {name: replace(spec, images=name) for name in ATTACKS}
             test = dataset.test
