@@ -48,6 +48,14 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.recording attacks breastmnist pneumoniamnist --networks mobilenetv2 --seeds 0
 	$(BIN)/python -m medtk.lab.hospital_recording --ways fedavg centralised local fedbn --seeds 0
 	$(BIN)/python -m medtk.lab.hospital_recording --network small --size 32 --learning-rate 0.001 --ways fedavg centralised local fedbn fedprox median krum --seeds 0 1 2
+	$(BIN)/python -m medtk.lab.edge_systems_recording distillation pneumoniamnist --seeds 0 1 2
+	$(BIN)/python -m medtk.lab.edge_systems_recording distillation chest_xray
+	$(BIN)/python -m medtk.lab.edge_systems_recording search pneumoniamnist --seeds 0 1
+	$(BIN)/python -m medtk.lab.edge_systems_recording search chest_xray
+	$(BIN)/python -m medtk.lab.edge_systems_recording federated pneumoniamnist --seeds 0 1 2
+	$(BIN)/python -m medtk.lab.edge_systems_recording transfer breastmnist --seeds 0 1 2
+	$(BIN)/python -m medtk.lab.edge_systems_recording device pneumoniamnist
+	$(BIN)/python -m medtk.lab.browser_model
 	$(BIN)/python -m medtk.lab.private_recording pneumoniamnist
 	$(BIN)/python -m medtk.lab.private_recording breastmnist --seeds 0 1 2
 

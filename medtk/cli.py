@@ -14,6 +14,7 @@ from rich.table import Table
 
 from medtk import settings
 from medtk.cli_data import Json, data_app, print_json
+from medtk.cli_edge import edge_app
 from medtk.cli_federate import federate_app
 from medtk.errors import BadParameter, MedtkError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(edge_app, name="edge")
 app.add_typer(federate_app, name="federate")
 
 Notebooks = Annotated[

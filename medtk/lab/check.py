@@ -186,3 +186,44 @@ def noise_on_the_mean(answer: Callable) -> None:
         lambda: all(abs(answer(sizes, c, z) - value) < 1e-9 for sizes, c, z, value in cases),
         "one hospital moves the mean by its share times C; the largest share decides, since each is to be hidden.",
     )
+
+
+def separable_cost(answer: Callable) -> None:
+    """Exercise 43a: ``answer(kernel, before, after)`` is the share of a convolution's multiplications that is left."""
+    cases = [(3, 16, 32, 1 / 32 + 1 / 9), (5, 8, 8, 1 / 8 + 1 / 25), (1, 4, 10, 1 / 10 + 1)]
+    _verdict(
+        lambda: all(abs(answer(k, a, b) - value) < 1e-9 for k, a, b, value in cases),
+        "at one place: k·k·before for each channel alone, before·after for the 1 x 1, over k·k·before·after.",
+    )
+
+
+def hypervolume(answer: Callable) -> None:
+    """Exercise 43b: ``answer(points, corner)`` is the area that a front dominates: quality up, cost down."""
+    cases = [
+        ([(1.0, 0.5)], (4.0, 0.0), 1.5),
+        ([(1.0, 0.5), (2.0, 0.8)], (4.0, 0.0), 0.5 + 2 * 0.8),
+        ([(2.0, 0.8), (1.0, 0.5), (3.0, 0.7)], (4.0, 0.0), 0.5 + 2 * 0.8),
+        ([(5.0, 0.9)], (4.0, 0.0), 0.0),
+    ]
+    _verdict(
+        lambda: all(abs(answer(np.array(points), corner) - value) < 1e-9 for points, corner, value in cases),
+        "go from cheap to dear, carry the best quality so far, and add a rectangle up to the next cost or the corner.",
+    )
+
+
+def images_for_an_update(answer: Callable) -> None:
+    """Exercise 44a: ``answer(loss, disagreement)`` is how many images let a worse update pass in 5 % of all cases."""
+    cases = [(0.02, 0.06, 404), (0.05, 0.10, 106), (0.01, 0.02, 539)]
+    _verdict(
+        lambda: all(abs(answer(loss, apart) - n) <= 2 for loss, apart, n in cases),
+        "n · loss must be 1.645 standard deviations, and the variance of one image is disagreement - loss².",
+    )
+
+
+def traffic(answer: Callable) -> None:
+    """Exercise 44b: ``answer(parameters, hospitals, rounds, bits)`` is what federated training sends, in bytes."""
+    cases = [(1000, 3, 10, 32, 240_000), (24_000, 5, 20, 8, 4_800_000), (10, 1, 1, 4, 10)]
+    _verdict(
+        lambda: all(answer(p, k, r, b) == value for p, k, r, b, value in cases),
+        "every hospital gets the network and sends it back, in every round; eight bits are a byte.",
+    )

@@ -6,21 +6,23 @@ written stays unrecorded: it waits for an experiment, and for the function that 
 
 from collections.abc import Callable
 
-from medtk.reproduction import rules, rules_clustered_covid, rules_hospital, rules_pgsl
+from medtk.reproduction import rules, rules_clustered_covid, rules_hospital, rules_lightweight_systems, rules_pgsl
 from medtk.reproduction.evidence import Case, Evidence
 from medtk.reproduction.papers import Claim
 
+# Modules with the rules of a paper.
 BOOKS = {
-    "robust_transfer": rules,
-    "clustered_covid": rules_clustered_covid,
-    "pgsl": rules_pgsl,
-    "hospital": rules_hospital,
+    "robust_transfer": (rules,),
+    "clustered_covid": (rules_clustered_covid,),
+    "pgsl": (rules_pgsl,),
+    "lightweight": (rules_lightweight_systems,),
+    "hospital": (rules_hospital,),
 }
 
 
 def find(paper: str, rule: str) -> Callable[[Evidence], list[Case]] | None:
     """The function behind a rule's name, or None where there is none."""
-    return getattr(BOOKS.get(paper), rule, None)
+    return next((getattr(book, rule) for book in BOOKS.get(paper, ()) if hasattr(book, rule)), None)
 
 
 def cases(claim: Claim, paper: str, evidence: Evidence) -> list[Case]:

@@ -15,7 +15,7 @@ FLOORS = {
     "reproduction": 4,
     "lab": 5,
     "runner": 6,
-    "cli": 7, "cli_data": 7, "cli_federate": 7,
+    "cli": 7, "cli_data": 7, "cli_edge": 7, "cli_federate": 7,
 }  # fmt: skip
 
 

@@ -1,0 +1,276 @@
+"""A search over architectures under budgets for size and computation, by NSGA-II or at random, with Optuna.
+
+Quality is given by a function of the caller, which trains a candidate and asks it about validation images. What a
+candidate costs is known before it is trained, so one over the budget is never trained at all.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from medtk.data import Dataset, Split, resize
+from medtk.edge import small
+from medtk.edge.small import Architecture
+from medtk.edge.tuning import tuned
+from medtk.errors import BadParameter, UnknownName
+from medtk.evaluation import metrics
+
+SAMPLERS = ("nsga2", "random")
+NAME = "search"
+
+
+@dataclass(frozen=True)
+class Space:
+    """Values that each number of an `Architecture` may take."""
+
+    widths: tuple[int, ...] = (4, 8, 16, 32)
+    depths: tuple[int, ...] = (2, 3, 4)
+    kernels: tuple[int, ...] = (3, 5)
+    sizes: tuple[int, ...] = (32, 64)
+    separables: tuple[bool, ...] = (False, True)
+
+    def __len__(self) -> int:
+        return math.prod(len(values) for values in asdict(self).values())
+
+
+@dataclass(frozen=True)
+class Price:
+    """What an architecture costs, known without training it.
+
+    Attributes
+    ----------
+    parameters : int
+    bytes : int
+        Of its parameters as floats, 4 each.
+    macs : int
+        Multiplications for one image. They stand for time, because they are the same on every machine and in every
+        run; a measured time stands beside them in the tables.
+    """
+
+    parameters: int
+    bytes: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """One candidate of a search.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    price : Price
+    quality : float or None
+        What `evaluate` gave; None where the budget forbade training.
+    """
+
+    architecture: Architecture
+    price: Price
+    quality: float | None
+
+
+def price(architecture: Architecture, n_classes: int, *, channels: int = 1) -> Price:
+    """Cost of an architecture, from its numbers alone: building hundreds of networks would take minutes."""
+    parameters = multiplications = 0
+    taps, side, before = architecture.kernel**2, architecture.size, channels
+    for number, filters in enumerate(small.filters(architecture)):
+        split = architecture.separable and number > 0
+        weights = taps * before + before * filters if split else taps * before * filters
+        parameters += weights + filters + (before if split else 0)
+        multiplications += side**2 * weights
+        side, before = -(-side // 2), filters
+    parameters += before * n_classes + n_classes
+    return Price(parameters, 4 * parameters, multiplications + before * n_classes)
+
+
+def search(
+    evaluate: Callable[[Architecture], float],
+    space: Space | None = None,
+    *,
+    n_classes: int,
+    max_bytes: int,
+    max_macs: int,
+    channels: int = 1,
+    n_trials: int = 20,
+    population: int = 8,
+    sampler: str = "nsga2",
+    seed: int = 0,
+    journal: Path | None = None,
+    progress: bool = True,
+) -> list[Found]:
+    """Try architectures: quality is to rise, bytes and multiplications are to fall, and both have a limit.
+
+    The same seed gives the same candidates in the same order, also when the search was stopped and went on.
+
+    Parameters
+    ----------
+    evaluate : callable
+        ``evaluate(architecture)`` gives a quality in [0, 1]. It is called once for each architecture within the limits.
+    space : Space, optional
+    n_classes, channels : int
+        Of the networks.
+    max_bytes, max_macs : int
+        Limits, see `Price`.
+    n_trials : int
+        Candidates, repetitions and those over the limits included.
+    population : int
+        Candidates of a generation of NSGA-II, at least 2.
+    sampler : {'nsga2', 'random'}
+        ``random`` draws each candidate anew: what a search has to beat.
+    seed : int
+    journal : path, optional
+        File in which each candidate is kept as soon as it is known; a search with the same settings goes on from it.
+    progress : bool
+        Whether to show a bar.
+
+    Returns
+    -------
+    list of Found
+        In the order of the trials.
+
+    Raises
+    ------
+    UnknownName, BadParameter
+        On a sampler or numbers out of range, or a journal of a search with other settings.
+
+    References
+    ----------
+    Deb et al. (2002), "A fast and elitist multiobjective genetic algorithm: NSGA-II".
+    """
+    space = space or Space()
+    if sampler not in SAMPLERS:
+        raise UnknownName("sampler", sampler, SAMPLERS)
+    if n_trials < 1 or population < 2 or min(max_bytes, max_macs) < 1:
+        raise BadParameter(
+            "a search needs 1 trial, a population of 2 and limits of 1 at least, not "
+            f"{n_trials}, {population}, {max_bytes} and {max_macs}."
+        )
+    settings = asdict(space) | {"n_classes": n_classes, "channels": channels, "max_bytes": max_bytes}
+    settings |= {"max_macs": max_macs, "population": population, "sampler": sampler, "seed": seed}
+    study = _study(settings, journal)
+    known: dict[Architecture, Found] = {}
+    found = []
+    for trial in _finished(study):
+        found.append(_as_found(trial))
+        known[found[-1].architecture] = found[-1]
+    with tqdm(total=n_trials, initial=len(found), desc="search", unit="candidate", disable=not progress) as bar:
+        for number in range(len(found), n_trials):
+            study.sampler = _sampler(sampler, population, seed, number)
+            trial = study.ask()
+            architecture = _suggested(trial, space)
+            one = known.get(architecture)
+            if one is None:
+                cost = price(architecture, n_classes, channels=channels)
+                within = cost.bytes <= max_bytes and cost.macs <= max_macs
+                one = known[architecture] = Found(architecture, cost, float(evaluate(architecture)) if within else None)
+            trial.set_constraint("bytes", one.price.bytes / max_bytes - 1)
+            trial.set_constraint("macs", one.price.macs / max_macs - 1)
+            trial.set_user_attr("found", _as_json(one))
+            study.tell(trial, (one.quality or 0.0, one.price.bytes, one.price.macs))
+            found.append(one)
+            bar.update()
+    return found
+
+
+def front(found: Sequence[Found]) -> list[Found]:
+    """Candidates within the limits that no other one beats in quality, bytes and multiplications at once.
+
+    Returns
+    -------
+    list of Found
+        Each once, from the cheapest to the dearest.
+    """
+    trained = list(dict.fromkeys(one for one in found if one.quality is not None))
+
+    def beats(other: Found, one: Found) -> bool:
+        a, b = ((-x.quality, x.price.bytes, x.price.macs) for x in (other, one))
+        return all(p <= q for p, q in zip(a, b, strict=True)) and a != b
+
+    kept = [one for one in trained if not any(beats(other, one) for other in trained)]
+    return sorted(kept, key=lambda one: (one.price.macs, one.price.bytes))
+
+
+def at_size(split: Split, size: int) -> Split:
+    """A split with its images at another side in pixels."""
+    return split if split.images.shape[1] == size else Split(resize(split.images, size), split.labels, split.groups)
+
+
+def quality(architecture: Architecture, dataset: Dataset, *, epochs: int = 3, seed: int = 0) -> float:
+    """Balanced accuracy on the validation images after a short training; the test images are not touched.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    dataset : Dataset
+        Its images are brought to the architecture's size.
+    epochs, seed : int
+        As in `medtk.edge.tuned`, which keeps the training.
+    """
+    channels = dataset.image_shape[-1]
+    model = small.build(architecture, dataset.n_classes, channels=channels, seed=seed)
+    train, val = (at_size(split, architecture.size) for split in (dataset.train, dataset.val))
+    fit = tuned(model, train, title=architecture.name, epochs=epochs, seed=seed, progress=False)
+    said = fit.model.predict(val.images, batch_size=256, verbose=0)
+    return metrics.classification(val.labels, said)["balanced_accuracy"]
+
+
+def _study(settings: dict, journal: Path | None):
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = None
+    if journal is not None:
+        Path(journal).parent.mkdir(parents=True, exist_ok=True)
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    study = optuna.create_study(
+        storage=storage, study_name=NAME, load_if_exists=True, directions=["maximize", "minimize", "minimize"]
+    )
+    text = json.dumps(settings, sort_keys=True)
+    if study.user_attrs.setdefault("settings", text) != text:
+        raise BadParameter(f"{journal} holds a search with other settings; give this one a file of its own.")
+    study.set_user_attr("settings", text)
+    for stopped in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(stopped.number, state=optuna.trial.TrialState.FAIL)  # its training was killed
+    return study
+
+
+def _finished(study) -> list:
+    import optuna
+
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+
+
+def _sampler(sampler: str, population: int, seed: int, number: int):
+    import optuna
+
+    # A sampler for each trial, seeded by its number: one sampler for all would not remember, after a stop, where in its
+    # random numbers it was. NSGA-II takes its parents from the trials that are kept.
+    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    if sampler == "random":
+        return optuna.samplers.RandomSampler(seed=own)
+    return optuna.samplers.NSGAIISampler(population_size=population, seed=own)
+
+
+def _suggested(trial, space: Space) -> Architecture:
+    return Architecture(
+        width=trial.suggest_categorical("width", space.widths),
+        depth=trial.suggest_categorical("depth", space.depths),
+        kernel=trial.suggest_categorical("kernel", space.kernels),
+        size=trial.suggest_categorical("size", space.sizes),
+        separable=trial.suggest_categorical("separable", space.separables),
+    )
+
+
+def _as_json(one: Found) -> dict:
+    return {"architecture": asdict(one.architecture), "price": asdict(one.price), "quality": one.quality}
+
+
+def _as_found(trial) -> Found:
+    kept = trial.user_attrs["found"]
+    return Found(Architecture(**kept["architecture"]), Price(**kept["price"]), kept["quality"])

@@ -1,0 +1,241 @@
+"""The search under budgets, the stand-ins for devices, and the commands around them."""
+
+import json
+import threading
+from itertools import product
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_networks import dataset as small_dataset
+
+from medtk import cli, edge
+from medtk.edge import bundle, device, search, small
+from medtk.errors import BadParameter, MedtkError, UnknownName
+
+SPACE = search.Space(widths=(2, 4, 8), depths=(1, 2), kernels=(1, 3), sizes=(8, 16), separables=(False,))
+LIMITS = {"n_classes": 2, "max_bytes": 4000, "max_macs": 60_000, "progress": False}
+
+
+def worth(architecture):
+    """A quality in closed form: wider and deeper is better, with less and less to gain."""
+    return 1 - 1 / (architecture.width * architecture.depth) - 0.1 / architecture.kernel
+
+
+def exhaustive():
+    """The true front, from every architecture of the space."""
+    whole = [
+        small.Architecture(*values)
+        for values in product(SPACE.widths, SPACE.depths, SPACE.kernels, SPACE.sizes, SPACE.separables)
+    ]
+    prices = {one: search.price(one, 2) for one in whole}
+    within = [
+        search.Found(one, cost, worth(one))
+        for one, cost in prices.items()
+        if cost.bytes <= LIMITS["max_bytes"] and cost.macs <= LIMITS["max_macs"]
+    ]
+    assert 0 < len(within) < len(whole) == len(SPACE)
+    return search.front(within)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return search.search(worth, SPACE, n_trials=40, seed=3, **LIMITS)
+
+
+def test_prices_are_those_of_the_networks_by_hand():
+    cost = search.price(small.Architecture(width=4, depth=2, kernel=3, size=16), 2)
+    assert cost.parameters == (9 * 4 + 4) + (9 * 4 * 8 + 8) + (8 * 2 + 2)
+    assert cost.bytes == 4 * cost.parameters
+    assert cost.macs == 16 * 16 * 9 * 4 + 8 * 8 * 9 * 4 * 8 + 8 * 2
+    thin = search.price(small.Architecture(width=4, depth=2, kernel=3, size=16, separable=True), 2)
+    assert thin.macs == 16 * 16 * 9 * 4 + 8 * 8 * (9 * 4 + 4 * 8) + 8 * 2
+
+
+def test_prices_are_those_of_the_networks_that_are_built():
+    for numbers in ((3, 3, 5, 18, False), (5, 4, 3, 20, True), (100, 2, 1, 9, True)):
+        architecture = small.Architecture(*numbers)
+        model = small.build(architecture, 3, channels=3)
+        cost = search.price(architecture, 3, channels=3)
+        assert (cost.parameters, cost.macs) == (model.count_params(), edge.macs(model))
+
+
+def test_a_search_finds_the_front_of_a_small_space(whole):
+    true, found = exhaustive(), search.front(whole)
+    assert set(found) <= set(true) | {one for one in found if one.quality <= max(t.quality for t in true)}
+    assert len(set(found) & set(true)) >= len(true) // 2
+    assert max(one.quality for one in found) == pytest.approx(max(one.quality for one in true))
+
+
+def test_nothing_over_the_budget_is_trained_and_nothing_twice():
+    asked = []
+
+    def evaluate(architecture):
+        asked.append(architecture)
+        return worth(architecture)
+
+    found = search.search(evaluate, SPACE, n_trials=30, seed=1, **LIMITS)
+    assert len(found) == 30 and len(asked) == len(set(asked)) < 30
+    for one in found:
+        within = one.price.bytes <= LIMITS["max_bytes"] and one.price.macs <= LIMITS["max_macs"]
+        assert (one.quality is not None) == within == (one.architecture in asked)
+
+
+def test_no_candidate_of_the_front_is_beaten(whole):
+    front = search.front(whole)
+    for one, other in product(front, front):
+        if one is not other:
+            better = (
+                other.quality >= one.quality,
+                other.price.bytes <= one.price.bytes,
+                other.price.macs <= one.price.macs,
+            )
+            assert not all(better)
+    assert search.front([]) == []
+
+
+def test_the_same_seed_gives_the_same_search_and_another_another(whole):
+    assert search.search(worth, SPACE, n_trials=40, seed=3, **LIMITS) == whole
+    assert search.search(worth, SPACE, n_trials=12, seed=4, **LIMITS) != whole[:12]
+    random = search.search(worth, SPACE, n_trials=12, seed=3, sampler="random", **LIMITS)
+    assert len(random) == 12 and random != whole[:12]
+
+
+def test_a_search_that_was_killed_goes_on_to_the_same_end(whole, tmp_path):
+    journal = tmp_path / "search.journal"
+    for stop in (3, 5):
+        calls = []
+
+        def evaluate(architecture, calls=calls, stop=stop):
+            calls.append(architecture)
+            if len(calls) == stop:
+                raise KeyboardInterrupt
+            return worth(architecture)
+
+        with pytest.raises(KeyboardInterrupt):
+            search.search(evaluate, SPACE, n_trials=40, seed=3, journal=journal, **LIMITS)
+    assert search.search(worth, SPACE, n_trials=40, seed=3, journal=journal, **LIMITS) == whole
+
+    def never(architecture):
+        raise AssertionError("it was known")
+
+    assert search.search(never, SPACE, n_trials=40, seed=3, journal=journal, **LIMITS) == whole
+    with pytest.raises(BadParameter, match="other settings"):
+        search.search(worth, SPACE, n_trials=40, seed=4, journal=journal, **LIMITS)
+
+
+def test_a_search_that_makes_no_sense_is_refused():
+    with pytest.raises(UnknownName, match="sampler"):
+        search.search(worth, SPACE, sampler="nsga3x", **LIMITS)
+    with pytest.raises(BadParameter, match="limits"):
+        search.search(worth, SPACE, **(LIMITS | {"max_bytes": 0}))
+
+
+def test_quality_is_asked_of_the_validation_images_at_the_right_size():
+    data = small_dataset(24)
+    architecture = small.Architecture(width=2, depth=1, size=12)
+    found = search.quality(architecture, data, epochs=1)
+    assert 0 <= found <= 1 and search.quality(architecture, data, epochs=1) == found
+    assert search.at_size(data.val, 12).images.shape == (len(data.val), 12, 12, 3)
+    assert search.at_size(data.val, 8) is data.val
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("network")
+    model = small.build(small.Architecture(width=4, depth=2, size=16), 2)
+    return edge.export(model, folder / "small.tflite")
+
+
+@pytest.fixture(scope="module")
+def bundled(network):
+    return bundle.write(
+        network.with_suffix(".zip"), network, name="chest", version="1", labels=("normal", "ill"), card={"data": "none"}
+    )
+
+
+def test_limits_hold_for_what_is_measured(network):
+    found = device.measured(network, "one_core", repeats=2, runs=3)
+    assert len(found["median_ms"]) == 2 and found["cold_ms"] > 0
+    assert device.measured(network, "one_core_1gb", repeats=1, runs=2)["peak_mb"] < 1100
+    with pytest.raises(UnknownName, match="stand-in"):
+        device.measured(network, "phone")
+
+
+def test_too_little_memory_is_said_in_a_sentence(network, monkeypatch):
+    monkeypatch.setitem(device.STAND_INS, "tiny", device.StandIn(1, 40, "40 MB of address space"))
+    with pytest.raises(MedtkError, match=r"small\.tflite does not run with 40 MB"):
+        device.measured(network, "tiny", repeats=1, runs=1)
+
+
+def line(name="a"):
+    times = {"median_ms": [1.0, 3.0, 2.0], "p95_ms": [4.0], "cold_ms": 5.0, "peak_mb": 60.4}
+    machine = {"processor": "a, quick one", "cores": 2, "system": "Linux"}
+    return device.row(machine, name, "f" * 64, 1234, "none", 1, times)
+
+
+def test_a_row_is_added_and_none_is_lost(tmp_path):
+    table = tmp_path / "t" / "machines.csv"
+    assert device.read(table) == []
+    device.add(table, line("first"))
+    table.write_text(table.read_text().rstrip("\n"))  # as an editor may leave it
+    device.add(table, line("second"))
+    assert [row["network"] for row in device.read(table)] == ["first", "second"]
+    assert (row := device.read(table)[0])["median_ms"] == "2.000" and row["machine"] == "a, quick one"
+    threads = [threading.Thread(target=device.add, args=(table, line(f"t{n}"))) for n in range(12)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert sorted(row["network"] for row in device.read(table)[2:]) == sorted(f"t{n}" for n in range(12))
+
+
+def test_a_table_of_something_else_is_left_alone(tmp_path):
+    table = tmp_path / "other.csv"
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(BadParameter, match="other columns"):
+        device.add(table, line())
+    assert table.read_text() == "a,b\n1,2\n"
+    with pytest.raises(BadParameter, match="A line"):
+        device.add(tmp_path / "new.csv", {"when": "now"})
+
+
+def medtk(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    return end.value.code, said.out, said.err
+
+
+def test_bench_adds_a_line_and_says_where(capsys, bundled, tmp_path):
+    table = tmp_path / "machines.csv"
+    code, out, _ = medtk(capsys, "edge", "bench", bundled, "--table", table, "--repeats", 1, "--json")
+    assert code == 0 and json.loads(out)["network"] == "chest 1"
+    code, out, _ = medtk(capsys, "edge", "bench", bundled.with_suffix(".tflite"), "--table", table, "--repeats", 1)
+    assert code == 0 and "2 lines" in out and len(device.read(table)) == 2
+
+
+def test_a_registry_by_commands(capsys, bundled, network, tmp_path):
+    home, picture = tmp_path / "registry", tmp_path / "film.png"
+    Image.fromarray(np.full((20, 30), 100, np.uint8)).save(picture)
+    other = bundle.write(tmp_path / "2.zip", network, name="chest", version="2", labels=("normal", "ill"), card={})
+    assert medtk(capsys, "edge", "publish", home, bundled, "--activate")[0] == 0
+    code, out, _ = medtk(capsys, "edge", "publish", home, other)
+    assert code == 0 and "Published 2; active is 1" in out
+    update = ("edge", "update", home, "2", "--dataset", "breastmnist", "--synthetic")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MEDTK_DATA", raising=False)
+        with pytest.warns(UserWarning, match="synthetic"):
+            code, out, _ = medtk(capsys, *update)
+    assert code == 0 and "Active is 2" in out and "synthetic" in out  # an equal network is not worse
+    code, out, _ = medtk(capsys, "edge", "predict", home, picture, "--json")
+    said = json.loads(out)
+    assert said["version"] == "2" and sum(said["answers"][str(picture)].values()) == pytest.approx(1, abs=1e-5)
+    code, out, _ = medtk(capsys, "edge", "rollback", home, "--reason", "too slow")
+    assert code == 0 and "Active is 1" in out
+    code, out, _ = medtk(capsys, "edge", "list", home, "--json")
+    assert [event["event"] for event in json.loads(out)["history"]] == ["activate", "update", "roll back"]
+    code, _, err = medtk(capsys, "edge", "rollback", home)
+    assert code == 2 and "no version before" in err
+    code, _, err = medtk(capsys, "edge", "predict", picture, picture)
+    assert code == 2 and "no model bundle" in err

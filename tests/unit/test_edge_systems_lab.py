@@ -1,0 +1,175 @@
+"""The experiments around a small network: tiny settings, whole records, and the rules that read them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from small_networks import images_and_labels
+
+from medtk.data import CATALOG, Dataset, Split
+from medtk.edge import search, small
+from medtk.errors import MedtkError
+from medtk.lab import edge_lessons, edge_systems, edge_systems_recording, session
+from medtk.lab.edge_spec import Spec as TeacherSpec
+from medtk.lab.hospital_spec import Spec as FederatedSpec
+from medtk.reproduction import records, rules_lightweight_systems
+from medtk.reproduction.evidence import Evidence
+
+TINY = small.Architecture(width=4, depth=2, size=16)
+
+
+def dataset(channels=1, n_classes=2, n=48, name="breastmnist", seed=0):
+    """Grey images of 32 x 32 that a network can learn, marked synthetic."""
+    splits = {}
+    for shift, (key, size) in enumerate((("train", n), ("val", 24), ("test", 30))):
+        images, labels = images_and_labels(size, n_classes, (32, 32, 1), seed=seed + shift)
+        splits[key] = Split(np.repeat(images, channels, axis=-1), labels)
+    names = tuple("abcdefg"[:n_classes])
+    return Dataset(name, **splits, class_names=names, card=CATALOG[name], source="synthetic", sha256="0" * 64)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path / "results"))
+    return session.Run("43", "scaled", 0)
+
+
+def complete(run, record):
+    """A record that is stored whole, with every number that it should have."""
+    assert records.verify(run.home) == []
+    assert record["paper"] == "lightweight" and "synthetic data" in record["deviations"]
+    return record["metrics"]
+
+
+def test_a_lesson_compares_five_networks_on_the_same_images(run):
+    grey = dataset(channels=3)
+    teacher = TeacherSpec(dataset=grey.name, network="tiny", size=32, epochs=1)
+    lesson = edge_lessons.Lesson(teacher, TINY, epochs=1, tune_epochs=1)
+    made = edge_lessons.taught(grey, lesson, progress=False)
+    record = edge_lessons.lesson_record(run, made, lesson, name="x-s0", runs=2)
+    metrics = complete(run, record)
+    assert {"teacher", "alone", "clean", "pruned", "int8", "cost-teacher", "cost-int8"} <= metrics.keys()
+    assert {name: metrics[name]["n"] for name in ("teacher", "clean", "int8")} == dict.fromkeys(
+        ("teacher", "clean", "int8"), 30
+    )
+    assert made.networks["distilled"].input_shape == (None, 16, 16, 1)
+    assert metrics["cost-pruned"]["parameters"] < metrics["cost-distilled"]["parameters"]
+    assert metrics["cost-int8"]["bytes"] < metrics["cost-pruned"]["bytes"] < metrics["cost-distilled"]["bytes"]
+    start = [w.copy() for w in made.networks["alone"].get_weights()]
+    again = edge_lessons.taught(grey, lesson, progress=False)
+    for one, two in zip(start, again.networks["alone"].get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_search_is_recorded_with_its_rivals(run):
+    data = dataset()
+    budget = edge_systems.Budget(max_bytes=9000, max_macs=400_000, n_trials=5, population=2, search_epochs=1, epochs=1)
+    space = search.Space(widths=(2, 4, 64), depths=(1, 2), kernels=(3,), sizes=(16, 32), separables=(False,))
+    found = {way: edge_systems.searched(data, budget, space, sampler=way, progress=False) for way in search.SAMPLERS}
+    record = edge_systems.search_record(run, data, budget, found, name="x-s0", runs=2, progress=False)
+    metrics = complete(run, record)
+    assert {"clean", "random", "by_hand", "cost-nsga2", "trials-random"} <= metrics.keys()
+    best = edge_systems.best(found["nsga2"])
+    assert record["parameters"]["chosen_nsga2"] == best.architecture.name
+    assert best.quality == max(one.quality for one in found["nsga2"] if one.quality is not None)
+    assert metrics["cost-nsga2"]["macs"] == best.price.macs <= budget.max_macs
+    with pytest.raises(MedtkError, match="within the limits"):
+        edge_systems.best([dataclasses.replace(best, quality=None)])
+
+
+def test_federated_and_transferred_networks_are_recorded(run):
+    data = dataset(n=60)
+    spec = FederatedSpec(network="small", size=32, rounds=2, hospitals=2, learning_rate=1e-3, partition="iid")
+    architecture = dataclasses.replace(TINY, size=32)
+    model, record = edge_systems.federated(run, data, architecture, spec, name="x-s0", progress=False)
+    metrics = complete(run, record)
+    assert {"clean", "centralised", "local", "traffic"} <= metrics.keys()
+    # Two rounds, two hospitals, there and back, four bytes a weight.
+    assert metrics["traffic"]["megabytes"] == pytest.approx(2 * 2 * 2 * 4 * model.count_params() / 1e6)
+    stored = records.load_predictions(record, run.home)
+    said = model.predict(data.test.images, verbose=0)
+    np.testing.assert_allclose(stored["clean"].astype(np.float32), said, atol=1e-3)
+    other = dataset(n_classes=3, name="dermamnist", seed=9)
+    moved = edge_systems.transferred(run, data, other, TINY, name="y-s0", epochs=1, progress=False)
+    assert {"clean", "head", "scratch"} <= complete(run, moved).keys()
+    assert moved["parameters"]["from"] == "breastmnist" and moved["metrics"]["clean"]["n"] == 30
+
+
+def test_what_does_not_run_under_a_limit_is_kept_as_a_finding(tmp_path, monkeypatch, capsys):
+    from medtk import edge
+    from medtk.edge import device
+
+    monkeypatch.setitem(device.STAND_INS, "tiny", device.StandIn(1, 40, "40 MB of address space"))
+    file = edge.export(small.build(TINY, 2), tmp_path / "x.tflite")
+    found = edge_systems.limited({"small": file}, ["one_core", "tiny"], runs=2)
+    assert found["small-one_core"]["runs"] == [1] and found["small-tiny"] == {"runs": [0]}
+    assert "does not run with 40 MB" in capsys.readouterr().out
+
+
+def test_the_recorder_skips_what_is_there_and_refuses_synthetic_images(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
+    home = tmp_path / "lightweight" / "transfer"
+    home.mkdir(parents=True)
+    (home / "breastmnist-32px-e1-s0.json").write_text("{}", encoding="utf-8")
+    edge_systems_recording.main(["transfer", "breastmnist", "--epochs", "1"])
+    monkeypatch.setattr(session.Run, "load", lambda *_, **__: dataset())
+    with pytest.raises(SystemExit, match="never recorded"):
+        edge_systems_recording.main(["search", "breastmnist"])
+
+
+def record_of(experiment, name, **metrics):
+    return {"id": f"lightweight/{experiment}/{name}", "experiment": experiment, "metrics": metrics}
+
+
+def quality(value):
+    return {"balanced_accuracy": value}
+
+
+def judged(rule, *found):
+    return [(case.name, case.holds) for case in rule(Evidence({}, list(found)))]
+
+
+def test_a_student_keeps_if_it_is_near_its_teacher_ahead_of_its_twin_and_small():
+    def lesson(name, taught, alone=0.80, ratio=10):
+        costs = {"cost-teacher": {"bytes": 1000 * ratio}, "cost-distilled": {"bytes": 1000}}
+        return record_of(
+            "distillation", name, teacher=quality(0.90), alone=quality(alone), clean=quality(taught), **costs
+        )
+
+    rule = rules_lightweight_systems.student_keeps
+    assert judged(rule, lesson("a-s0", 0.89)) == [("a", True)]
+    assert judged(rule, lesson("a-s0", 0.85)) == [("a", False)]
+    assert judged(rule, lesson("a-s0", 0.89, alone=0.895)) == [("a", False)]
+    assert judged(rule, lesson("a-s0", 0.89, ratio=4)) == [("a", False)]
+    # Seeds are one case, by their mean; other settings are another.
+    assert judged(rule, lesson("a-s0", 0.91), lesson("a-s1", 0.86), lesson("b-s0", 0.5)) == [("a", True), ("b", False)]
+    assert judged(rule, record_of("edge", "a-s0")) == []
+
+
+def test_a_search_has_to_beat_its_rivals_and_be_cheaper():
+    def searched(found, random=0.8, hand=0.8, macs=50):
+        costs = {"cost-nsga2": {"macs": macs}, "cost-by_hand": {"macs": 100}}
+        return record_of("search", "a-s0", clean=quality(found), random=quality(random), by_hand=quality(hand), **costs)
+
+    rule = rules_lightweight_systems.search_fits
+    assert judged(rule, searched(0.79)) == [("a", True)]
+    assert judged(rule, searched(0.77)) == [("a", False)]
+    assert judged(rule, searched(0.79, random=0.85)) == [("a", False)]
+    assert judged(rule, searched(0.9, macs=101)) == [("a", False)]
+
+
+def test_devices_averages_and_transfer_are_judged():
+    device = record_of("device", "a-s0", **{"small-int8-one_core": {"p95_ms": 90.0, "runs": 1}, "big-x": {"runs": 0}})
+    assert judged(rules_lightweight_systems.near_real_time, device) == [("a", True)]
+    assert judged(rules_lightweight_systems.device_limits, device) == [("a", True)]
+    slow = record_of("device", "a-s0", **{"small-int8-one_core": {"p95_ms": 101.0, "runs": 1}})
+    assert judged(rules_lightweight_systems.near_real_time, slow) == [("a", False)]
+    assert judged(rules_lightweight_systems.device_limits, slow) == [("a", False)]
+    for averaged, holds in ((0.85, True), (0.84, False)):
+        found = record_of(
+            "federated", "a-s0", clean=quality(averaged), centralised=quality(0.9), traffic={"megabytes": 1}
+        )
+        assert judged(rules_lightweight_systems.federated_small, found) == [("a", holds)]
+    for taken, holds in ((0.81, True), (0.8, False)):
+        found = record_of("transfer", "a-s0", clean=quality(taken), scratch=quality(0.8))
+        assert judged(rules_lightweight_systems.transfer_adapts, found) == [("a", holds)]
