@@ -131,7 +131,8 @@ def sattler(
     eps1: float = 0.75,
     eps2: float = 0.75,
     unit: float | None = None,
-    first: int = 1,
+    first: int = 5,
+    least: int = 3,
 ) -> Server:
     """Average each model; split its clients in two where the mean stands still while they still pull.
 
@@ -151,15 +152,20 @@ def sattler(
         Length that counts as 1. Left out, the mean length of the updates of the first round: lengths grow with the
         network, and the authors' thresholds were found for theirs.
     first : int
-        First round after which a model may be split, from 1: a start at random is no place where anybody has arrived.
+        First round after which a model may be split, from 1: at the start nobody has arrived anywhere.
+    least : int
+        Fewest clients of a model that may be split, from 2. Of two, any two differ, and nothing tells how much is too
+        much.
 
     References
     ----------
     F. Sattler, K.-R. Müller, W. Samek, "Clustered federated learning", IEEE TNNLS 32(8), 2021, algorithm 3 (there
     with lengths as they are).
     """
-    if not (eps1 > 0 and eps2 > 0 and (unit is None or unit > 0)):
-        raise BadParameter(f"eps1, eps2 and unit must be above 0, not {eps1}, {eps2} and {unit}.")
+    if not (eps1 > 0 and eps2 > 0 and (unit is None or unit > 0) and least >= 2):
+        raise BadParameter(
+            f"eps1, eps2 and unit must be above 0 and least 2 or more, not {eps1}, {eps2}, {unit}, {least}."
+        )
     memory = {"rounds": 0, "unit": unit} | dict(server.memory)
     memory["rounds"] += 1
     updates = {r.client: minus(r.weights, r.start) for r in received}
@@ -177,7 +183,7 @@ def sattler(
         notes["mean_update"][name] = norm(together) / memory["unit"]
         notes["longest_update"][name] = max(norm(updates[r.client]) for r in mine) / memory["unit"]
         still = notes["mean_update"][name] < eps1 and notes["longest_update"][name] > eps2
-        if len(mine) < 2 or memory["rounds"] < first or not still:
+        if len(mine) < least or memory["rounds"] < first or not still:
             continue
         groups = bipartition(cosine_similarity([updates[r.client] for r in mine]))
         absent = [c for c, to in server.route.items() if to == (name,) and c not in updates]

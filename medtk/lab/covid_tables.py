@@ -1,0 +1,233 @@
+"""Tables of chapters 22 and 23: Table III on both splits, every recorded run, and what each way gains over FedAvg."""
+
+from collections.abc import Mapping
+from statistics import mean
+
+import numpy as np
+import pandas as pd
+
+from medtk.lab import tables
+from medtk.lab.covid_made import Made
+from medtk.lab.covid_spec import DATASETS, EXPERIMENT, PAPER, TITLES, WAYS
+from medtk.reproduction import papers, records
+from medtk.reproduction.quantities import value
+from medtk.settings import results_home
+
+# What decides a run beside its way, its split and its seed: runs that agree in it may be compared.
+SETTING = ["network", "weights", "size", "clients", "rounds", "local_epochs", "batch_size", "learning_rate"]
+
+
+def kept() -> list[dict]:
+    """Records of the set-ups in the ledger."""
+    return [r for r in records.read_all(results_home()) if (r["paper"], r["experiment"]) == (PAPER, EXPERIMENT)]
+
+
+def scores(metrics: Mapping) -> dict[str, float]:
+    """What the tables show of one condition, as shares of 1.
+
+    ``overall`` is the mean F1 of the classes, each counted by its images: the average that the study's gains are in.
+    """
+    counts = np.array(metrics["confusion"])
+    f1 = [value(metrics, "f1", of) for of in range(len(counts))]
+    overall = float(np.average(f1, weights=counts.sum(axis=1)))
+    return {"overall": overall, "balanced": metrics["balanced_accuracy"], "auc": metrics["auc"]}
+
+
+def everything() -> pd.DataFrame:
+    """One line a record: its setting, way, split, modality and seed, and its `scores` by condition."""
+    columns = [*SETTING, "split", "way", "modality", "seed", "overall", "balanced", "auc", "confident", "swapped", "id"]
+    lines = []
+    for record in kept():
+        p, metrics = record["parameters"], record["metrics"]
+        line = {name: p[name] for name in (*SETTING, "split", "way", "modality")} | scores(metrics["clean"])
+        for condition in ("confident", "swapped"):
+            line[condition] = metrics[condition]["balanced_accuracy"] if condition in metrics else np.nan
+        lines.append(line | {"seed": record["seed"], "id": record["id"]})
+    return pd.DataFrame(lines, columns=columns)
+
+
+def recorded() -> pd.DataFrame:
+    """Every recorded way to train, means over seeds; no lines from an empty ledger.
+
+    F1 is the overall one, *balanced* the mean recall of the two classes when the image goes to the model of its own
+    modality, *untold* the same when the surest model answers (where there are several models).
+    """
+    lines = []
+    for key, runs in everything().groupby([*SETTING, "split", "way"], sort=False):
+        p = dict(zip([*SETTING, "split", "way"], key, strict=True))
+        line = {name: p[name] for name in ("network", "size", "rounds", "split")} | {"way": WAYS[p["way"]]}
+        line["seeds"] = runs["seed"].nunique()
+        for modality, title in TITLES.items():
+            own = runs[runs["modality"] == modality]
+            shown = {"F1": own["overall"].mean(), "balanced": own["balanced"].mean(), "untold": own["confident"].mean()}
+            line |= {f"{title} {what}": _percent(share) for what, share in shown.items()}
+        lines.append(line)
+    columns = ["network", "size", "rounds", "split", "way", "seeds"]
+    columns += [f"{title} {what}" for title in TITLES.values() for what in ("F1", "balanced", "untold")]
+    order = list(WAYS.values())
+    found = pd.DataFrame(lines, columns=columns)
+    return found.sort_values(
+        ["network", "size", "rounds", "split", "way"], key=lambda c: c.map(order.index) if c.name == "way" else c
+    ).reset_index(drop=True)
+
+
+def table_iii(found: Mapping[str, Mapping[str, dict]] | None = None) -> pd.DataFrame:
+    """Table III: printed, recorded by frame and by patient (means over seeds, the same settings), and of this run.
+
+    Parameters
+    ----------
+    found : mapping, optional
+        Records of this run: by way, then by modality.
+    """
+    judged = {(cell["table"], cell["row"], cell["column"]): cell for cell in tables.ledger(PAPER)[0]}
+    by_id = {record["id"]: record for record in kept()}
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for cell in (cell for cell in papers.load(PAPER).cells if cell.table == "III"):
+        modality = next(name for name, dataset in DATASETS.items() if dataset == cell.needs["dataset"])
+        facts = papers.load(PAPER).datasets[cell.needs["dataset"]]["classes"]
+        of = sorted(facts, reverse=True).index(cell.needs["class"])  # healthy is class 0, covid class 1
+        behind = [by_id[name] for name in judged[cell.key]["records"] if name in by_id]
+        honest = [r for r in by_id.values() if any(_same_but_split(r, other) for other in behind)]
+        mine = ((found or {}).get(cell.needs["setup"]) or {}).get(modality)
+        sources = {
+            "printed": cell.printed,
+            "recorded, by frame": _mean(behind, cell.metric, of),
+            "recorded, by patient": _mean(honest, cell.metric, of),
+            "this run": _mean([mine] if mine else [], cell.metric, of),
+        }
+        for source, number in sources.items():
+            shown = "–" if number is None else f"{number:.2f}"
+            lines.setdefault((cell.row, source), {})[cell.column] = shown
+    return pd.DataFrame(lines.values(), index=pd.MultiIndex.from_tuples(lines))
+
+
+def _same_but_split(record: dict, other: dict) -> bool:
+    names = [*SETTING, "way", "modality"]
+    mine, theirs = record["parameters"], other["parameters"]
+    same = all(mine[name] == theirs[name] for name in names) and record["seed"] == other["seed"]
+    return same and (mine["split"], theirs["split"]) == ("patient", "frame")
+
+
+def _mean(found: list[dict], metric: str, of: int) -> float | None:
+    return mean(value(record["metrics"]["clean"], metric, of) for record in found) if found else None
+
+
+def gains(repeats: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """What each recorded way gains in balanced accuracy over FedAvg of one model with the same settings and seeds.
+
+    In points, with a 95 % bootstrap interval over test images, paired: both answered the same images. Images of one
+    patient are not independent, so that the interval is too narrow, much so on ultrasound.
+    """
+    columns = ["network", "size", "rounds", "split", "way", "seeds", *TITLES.values()]
+    lines, by_id = [], {record["id"]: record for record in kept()}
+    for key, runs in everything().groupby([*SETTING, "split"], sort=False):
+        p = dict(zip([*SETTING, "split"], key, strict=True))
+        for way in [name for name in WAYS if name != "multi_modal"]:
+            line = {name: p[name] for name in ("network", "size", "rounds", "split")} | {"way": WAYS[way]}
+            for modality, title in TITLES.items():
+                own = runs[runs["modality"] == modality].pivot_table(
+                    index="seed", columns="way", values="id", aggfunc="first"
+                )
+                pairs = own[[way, "multi_modal"]].dropna() if {way, "multi_modal"} <= set(own.columns) else own[:0]
+                line["seeds"] = len(pairs)
+                if len(pairs):
+                    loaded = [[records.load_predictions(by_id[i], results_home()) for i in ids] for ids in pairs.values]
+                    line[title] = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*_gain(loaded, repeats, seed))
+            if line.get("seeds"):
+                lines.append(line)
+    return pd.DataFrame(lines, columns=columns).sort_values(["network", "size", "rounds", "split"], kind="stable")
+
+
+def _gain(pairs: list[list[dict]], repeats: int, seed: int) -> tuple[float, float, float]:
+    """Mean gain over seeds in points of balanced accuracy, and its 95 % interval."""
+    random, value, drawn = np.random.default_rng(seed), 0.0, np.zeros(repeats)
+    for ours, base in pairs:
+        labels = ours["labels"]
+        better = (ours["clean"].argmax(axis=1) == labels).astype(int) - (base["clean"].argmax(axis=1) == labels)
+        for c in np.unique(labels):
+            mine = better[labels == c]
+            shares = np.array([np.mean(mine == step) for step in (-1, 0, 1)])
+            counts = random.multinomial(len(mine), shares, repeats)
+            weight = 100 / (len(np.unique(labels)) * len(pairs))
+            value += weight * mine.mean()
+            drawn += weight * (counts[:, 2] - counts[:, 0]) / len(mine)
+    return value, *np.quantile(drawn, [0.025, 0.975])
+
+
+def turning(curves: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """Where overfitting would show: the round with the lowest test loss, and what came after it.
+
+    Parameters
+    ----------
+    curves : mapping
+        By name: ``loss`` (test) and ``training_loss`` after each round, shape (rounds,).
+    """
+    lines = {}
+    for name, found in curves.items():
+        test, training = np.asarray(found["loss"]), np.asarray(found["training_loss"])
+        best = int(test.argmin())
+        lines[name] = {
+            "rounds": len(test),
+            "lowest test loss in round": best + 1,
+            "test loss there": f"{test[best]:.4f}",
+            "test loss at the end": f"{test[-1]:.4f}",
+            "training loss there": f"{training[best]:.4f}",
+            "training loss at the end": f"{training[-1]:.4f}",
+        }
+    return pd.DataFrame(lines).T
+
+
+def curves_of(made: Mapping[str, Made], modality: str) -> dict[str, dict[str, np.ndarray]]:
+    """Curves of several runs of this page on one modality, for `turning` and the figures."""
+    return {
+        WAYS[way]: {
+            "loss": np.array(one.curve(modality, "loss")),
+            "training_loss": np.array(one.training(modality, "loss")),
+            "accuracy": np.array(one.curve(modality)),
+        }
+        for way, one in made.items()
+    }
+
+
+def recorded_curves(modality: str, split: str, network: str) -> dict[str, dict[str, np.ndarray]]:
+    """The same from the ledger: of each way the longest recorded run of a network, means over seeds."""
+    groups: dict[str, dict[tuple, list[dict]]] = {}
+    for record in kept():
+        p = record["parameters"]
+        if (p["modality"], p["split"], p["network"]) == (modality, split, network):
+            key = (p["rounds"], *(str(p[name]) for name in SETTING))
+            groups.setdefault(p["way"], {}).setdefault(key, []).append(record)
+    found = {}
+    for way in [name for name in WAYS if name in groups]:
+        stored = [records.load_predictions(r, results_home()) for r in groups[way][max(groups[way])]]
+        found[WAYS[way]] = {
+            what: np.mean([one[f"rounds/{what}"] for one in stored], axis=0)
+            for what in ("loss", "training_loss", "accuracy")
+        }
+    return found
+
+
+def setups(found: Mapping[str, Mapping[str, dict]]) -> pd.DataFrame:
+    """Runs of this page beside each other: by way, shares of each modality by condition.
+
+    Parameters
+    ----------
+    found : mapping
+        Records by way, then by modality.
+    """
+    lines = {}
+    for way, each in found.items():
+        line = {}
+        for modality, title in TITLES.items():
+            metrics = each[modality]["metrics"]
+            shown = scores(metrics["clean"])
+            line |= {f"{title} F1": _percent(shown["overall"]), f"{title} balanced": _percent(shown["balanced"])}
+            for condition, what in (("confident", "untold"), ("swapped", "wrong model")):
+                share = metrics[condition]["balanced_accuracy"] if condition in metrics else np.nan
+                line[f"{title} {what}"] = _percent(share)
+        lines[WAYS[way]] = line
+    return pd.DataFrame(lines).T
+
+
+def _percent(share: float) -> str:
+    return "–" if share is None or np.isnan(share) else f"{share:.1%}"
