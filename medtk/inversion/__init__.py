@@ -8,7 +8,8 @@ _PLACES = {
     "defended": ["Defense", "observe", "predict", "train_split"],
     "defenses": ["clip", "distance_correlation", "laplace", "prune"],
     "generator": ["Gan", "invert_by_generator", "train_gan"],
-    "gradient_matching": ["Rebuilt", "dlg", "gradient_of_each", "idlg", "label_of", "lenet", "match"],
+    "gradient_matching": ["Rebuilt", "dlg", "gradient_of_each", "idlg", "label_of", "match"],
+    "lenet": ["lenet"],
     "measures": ["baselines", "errors", "mse", "psnr", "ssim"],
 }
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}

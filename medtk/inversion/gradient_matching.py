@@ -4,13 +4,13 @@ Each image is a search of its own. Taking the gradients of many images in one co
 faster on two cores: one image keeps them busy.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
-from keras import layers
 from scipy.optimize import minimize
 from tqdm import tqdm
 
@@ -36,46 +36,6 @@ class Rebuilt(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
     losses: np.ndarray
-
-
-def lenet(
-    n_classes: int,
-    input_shape: tuple[int, int, int],
-    *,
-    spread: float = 0.5,
-    activation: str = "sigmoid",
-    seed: int = 0,
-) -> keras.Model:
-    """Small network on which gradient matching is usually shown: smooth, untrained, hardly pooled.
-
-    Parameters
-    ----------
-    n_classes : int
-    input_shape : tuple of int
-        Height, width and channels.
-    spread : float
-        Weights and biases are drawn evenly from ``[-spread, spread]``.
-    activation : str
-        Keras' name. The second derivative of ``relu`` is zero nearly everywhere, which leaves the search in the dark.
-    seed : int
-
-    Returns
-    -------
-    keras.Model
-        Images to probabilities.
-
-    References
-    ----------
-    Zhu, Liu and Han (2019), "Deep leakage from gradients", section 4.1.
-    """
-    keras.utils.set_random_seed(seed)
-    start = keras.initializers.RandomUniform(-spread, spread, seed=keras.random.SeedGenerator(seed))
-    how = {"kernel_initializer": start, "bias_initializer": start}
-    inputs = x = keras.Input(input_shape, name="image")
-    for strides in (2, 2, 1):
-        x = layers.Conv2D(12, 5, strides=strides, padding="same", activation=activation, **how)(x)
-    scores = layers.Dense(n_classes, name="logits", **how)(layers.Flatten()(x))
-    return keras.Model(inputs, layers.Softmax(name="probabilities")(scores), name="lenet")
 
 
 def gradient_of_each(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> list[list[np.ndarray]]:
@@ -112,8 +72,19 @@ def label_of(model: keras.Model, message: Sequence[np.ndarray]) -> int:
     return int(np.argmin(message[_place_of_bias(model)]))
 
 
-def match(model: keras.Model, message: Sequence[np.ndarray]) -> Callable:
+def match(
+    model: keras.Model, message: Sequence[np.ndarray], *, scale_free: bool = False, nonzero_only: bool = False
+) -> Callable:
     """Objective of gradient matching for one message.
+
+    Parameters
+    ----------
+    model, message
+        As in `dlg`.
+    scale_free : bool
+        Whether to compare directions only, against a message that was clipped.
+    nonzero_only : bool
+        Whether to compare values only that are not zero, against a message that was pruned.
 
     Returns
     -------
@@ -131,7 +102,9 @@ def match(model: keras.Model, message: Sequence[np.ndarray]) -> Callable:
     _, distance = _steps(model)
 
     def objective(image: np.ndarray, label_scores: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        found = distance(image[None].astype(np.float32), label_scores[None].astype(np.float32), seen)
+        found = distance(
+            image[None].astype(np.float32), label_scores[None].astype(np.float32), seen, scale_free, nonzero_only
+        )
         loss, by_image, by_label = (one.numpy().astype(np.float64) / length for one in found)
         return float(loss), by_image[0], by_label[0]
 
@@ -145,6 +118,8 @@ def dlg(
     iterations: int = 300,
     restarts: int = 1,
     seed: int = 0,
+    scale_free: bool = False,
+    nonzero_only: bool = False,
     progress: bool = False,
 ) -> Rebuilt:
     """Deep leakage from gradients: image and label are looked for together.
@@ -160,6 +135,8 @@ def dlg(
     restarts : int
         Searches an image, from other random images; the one with the lowest loss is kept.
     seed : int
+    scale_free, nonzero_only : bool
+        For an attacker who knows that messages are clipped or pruned, see `match`.
     progress : bool
         Whether to show a bar.
 
@@ -178,7 +155,8 @@ def dlg(
     ----------
     Zhu, Liu and Han (2019), algorithm 1.
     """
-    return _rebuild(model, messages, False, iterations, restarts, seed, progress)
+    known = {"scale_free": scale_free, "nonzero_only": nonzero_only}
+    return _rebuild(model, messages, False, iterations, restarts, seed, known, progress)
 
 
 def idlg(
@@ -188,6 +166,8 @@ def idlg(
     iterations: int = 300,
     restarts: int = 1,
     seed: int = 0,
+    scale_free: bool = False,
+    nonzero_only: bool = False,
     progress: bool = False,
 ) -> Rebuilt:
     """Improved DLG: the label is read off first (`label_of`), so only the image is looked for. Else as `dlg`.
@@ -196,22 +176,23 @@ def idlg(
     ----------
     Zhao, Mopuri and Bilen (2020).
     """
-    return _rebuild(model, messages, True, iterations, restarts, seed, progress)
+    known = {"scale_free": scale_free, "nonzero_only": nonzero_only}
+    return _rebuild(model, messages, True, iterations, restarts, seed, known, progress)
 
 
-def _rebuild(model, messages, read_label, iterations, restarts, seed, progress) -> Rebuilt:
+def _rebuild(model, messages, read_label, iterations, restarts, seed, known, progress) -> Rebuilt:
     if iterations < 1 or restarts < 1:
         raise BadParameter(f"iterations and restarts must be at least 1, not {iterations} and {restarts}.")
     shape, n_classes = model.input_shape[1:], model.output_shape[-1]
     pixels, found = int(np.prod(shape)), []
     for number, message in enumerate(tqdm(messages, desc="gradient matching", disable=not progress, mininterval=2)):
-        objective = match(model, message)
-        known = SURE * np.eye(n_classes)[label_of(model, message)] if read_label else None
+        objective = match(model, message, **known)
+        label = SURE * np.eye(n_classes)[label_of(model, message)] if read_label else None
 
-        def value(point, objective=objective, known=known):
-            scores = point[pixels:] if known is None else known
+        def value(point, objective=objective, label=label):
+            scores = point[pixels:] if label is None else label
             loss, by_image, by_label = objective(point[:pixels].reshape(shape), scores)
-            slopes = by_image.ravel() if known is not None else np.concatenate([by_image.ravel(), by_label])
+            slopes = by_image.ravel() if label is not None else np.concatenate([by_image.ravel(), by_label])
             return loss, slopes
 
         tries = []
@@ -219,14 +200,14 @@ def _rebuild(model, messages, read_label, iterations, restarts, seed, progress) 
             random = np.random.default_rng((seed, number, attempt))
             start = random.random(pixels)
             bounds = [(0, 1)] * pixels
-            if known is None:
+            if label is None:
                 start, bounds = np.concatenate([start, np.zeros(n_classes)]), bounds + [(None, None)] * n_classes
             options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 20, "ftol": 1e-14, "gtol": 1e-10}
             done = minimize(value, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
             tries.append((float(done.fun), attempt, done.x))
         loss, _, point = min(tries)
-        label = int(np.argmax(point[pixels:] if known is None else known))
-        found.append((point[:pixels].reshape(shape).astype(np.float32), label, loss))
+        said = int(np.argmax(point[pixels:] if label is None else label))
+        found.append((point[:pixels].reshape(shape).astype(np.float32), said, loss))
     images, classes, losses = zip(*found, strict=True) if found else (np.zeros((0, *shape), np.float32), [], [])
     return Rebuilt(np.asarray(images), np.asarray(classes, np.int64), np.asarray(losses))
 
@@ -262,15 +243,26 @@ def _tensorflow_steps(network: keras.Model, weights: list) -> tuple[Callable, Ca
             loss = -tf.reduce_sum(tf.nn.softmax(label_scores) * tf.nn.log_softmax(scores))
         return tape.gradient(loss, weights, unconnected_gradients="zero")
 
-    def distance(image, label_scores, seen):
+    def distance(image, label_scores, seen, scale_free, nonzero_only):
         with tf.GradientTape() as tape:
             tape.watch((image, label_scores))
             tried = gradient_by_weights(image, label_scores)
+            if nonzero_only:
+                tried = [tf.where(b != 0, a, 0.0) for a, b in zip(tried, seen, strict=True)]
+            if scale_free:
+                # What is left of the message after the best multiple of the tried gradient is taken off.
+                common = tf.add_n([tf.reduce_sum(a * b) for a, b in zip(tried, seen, strict=True)])
+                own = tf.add_n([tf.reduce_sum(tf.square(a)) for a in tried]) + 1e-20
+                tried = [tf.maximum(common, 0.0) / own * a for a in tried]
             loss = tf.add_n([tf.reduce_sum(tf.square(a - b)) for a, b in zip(tried, seen, strict=True)])
         return loss, *tape.gradient(loss, (image, label_scores), unconnected_gradients="zero")
 
     message = [tf.TensorSpec(weight.shape, tf.float32) for weight in weights]
-    return (
-        tf.function(gradient_by_weights, input_signature=signature),
-        tf.function(distance, input_signature=[*signature, message]),
+    compiled = tf.function(gradient_by_weights, input_signature=signature)
+    distances = functools.cache(
+        lambda *known: tf.function(
+            lambda image, label_scores, seen: distance(image, label_scores, seen, *known),
+            input_signature=[*signature, message],
+        )
     )
+    return compiled, lambda image, label_scores, seen, *known: distances(*known)(image, label_scores, seen)

@@ -1,0 +1,112 @@
+"""Fill the ledger of chapter 33, skipping what is recorded already.
+
+``python -m medtk.lab.inversion_recording inversion mnist --defenses none pgsl`` records two split networks.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+from medtk import lab
+from medtk.errors import DataUnavailable, MedtkError
+from medtk.lab import inversion, inversion_more
+from medtk.lab.inversion_spec import STRENGTHS, Spec, as_study, record_name
+from medtk.lab.pgsl_spec import PAPER, SIZES, prepared
+from medtk.settings import results_home
+
+# Images: training and test, 0 for all. Mammograms are few, and every one of them is used.
+PARTS = {"mnist": (1500, 300), "mias_paper": (0, 0)}
+FEW = {"mnist": (1500, 30), "mias_paper": (0, 0)}
+SMALL = {"mnist": 28, "mias_paper": 32}  # pixels, where one network is attacked many times
+EPOCHS = {"mnist": 4, "mias_paper": 6}
+EFFORT = {"mnist": {}, "mias_paper": {"decoder_epochs": 30, "gan_epochs": 60}}
+# Made here: name of the record, seed, and ``make(run)``.
+Planned = tuple[str, int, callable]
+
+
+def usual(dataset: str, defense: str = "none", strength: float = 0.0, seed: int = 0) -> Spec:
+    """Settings of the recorded runs on a data set."""
+    return Spec(defense, strength, epochs=EPOCHS[dataset], **EFFORT[dataset], seed=seed)
+
+
+def planned(experiment: str, dataset: str, chosen: argparse.Namespace) -> Iterator[Planned]:
+    """Recordings of one experiment on one data set."""
+    size, (n_train, n_test) = SIZES[dataset], PARTS[dataset]
+
+    def load(run, size=size, n_train=n_train, n_test=n_test):
+        images = run.load(dataset, size=size, channels=1)
+        if images.is_synthetic:
+            raise DataUnavailable(f"{dataset} is not here, and synthetic images are never recorded.")
+        return prepared(images, as_study(usual(dataset, seed=run.seed)), n_train, n_test)
+
+    for seed in chosen.seeds:
+        if experiment == "inversion":
+            for title in chosen.defenses:
+                defense, _, strength = title.partition("-")
+                spec = usual(dataset, defense, float(strength or STRENGTHS[defense]), seed)
+                yield (
+                    record_name(dataset, size, spec),
+                    seed,
+                    lambda run, spec=spec: inversion.defended(run, load(run), spec)[1],
+                )
+        elif experiment == "gradients":
+            side, (train, test) = SMALL[dataset], FEW[dataset]
+            n_test = test or 50
+            yield (
+                f"{dataset}-{side}px-n{n_test}-i{chosen.iterations}-s{seed}",
+                seed,
+                lambda run, side=side, train=train, test=test, seed=seed: inversion_more.gradients(
+                    run, load(run, side, train, test), iterations=chosen.iterations, spec=usual(dataset, seed=seed)
+                )[1],
+            )
+        elif experiment == "depth":
+            yield (
+                f"{dataset}-{SMALL[dataset]}px-s{seed}",
+                seed,
+                lambda run, seed=seed: inversion_more.depth(run, load(run, SMALL[dataset]), usual(dataset, seed=seed))[
+                    1
+                ],
+            )
+        else:
+            for column in ("side", "tissue"):
+                yield (
+                    f"{dataset}-{size}px-{column}-s{seed}",
+                    seed,
+                    lambda run, column=column, seed=seed: inversion_more.attribute(
+                        run, load(run), usual(dataset, seed=seed), column
+                    ),
+                )
+
+
+def main() -> None:
+    """Read the command line and make every recording that is not in the ledger yet."""
+    parser = argparse.ArgumentParser(description="Record chapter 33: inversion of what split networks send.")
+    parser.add_argument("experiment", choices=("inversion", "gradients", "depth", "attributes"))
+    parser.add_argument("datasets", nargs="+", choices=list(SIZES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--iterations", type=int, default=300, help="of gradient matching")
+    parser.add_argument(
+        "--defenses", nargs="+", default=list(STRENGTHS), help="with a strength behind a hyphen: laplace-0.5"
+    )
+    chosen = parser.parse_args()
+    try:
+        for dataset in chosen.datasets:
+            for name, seed, make in planned(chosen.experiment, dataset, chosen):
+                if (results_home() / PAPER / chosen.experiment / f"{name}.json").is_file():
+                    continue
+                record = make(lab.start("33", seed=seed, profile="scaled"))
+                print(name, summary(record), flush=True)
+    except MedtkError as error:
+        sys.exit(str(error))
+
+
+def summary(record: dict) -> dict:
+    """Squared error and similarity of what was rebuilt, accuracy of what was answered."""
+    return {
+        name: [round(found[key], 4) for key in ("mse", "ssim", "accuracy", "explained") if key in found]
+        for name, found in record["metrics"].items()
+    }
+
+
+if __name__ == "__main__":
+    main()
