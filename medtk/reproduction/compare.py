@@ -136,6 +136,9 @@ def claims(found: list[dict], home=None) -> list[dict]:
 
 
 def _claim(claim: papers.Claim, paper: papers.Paper, evidence: Evidence, elsewhere: bool) -> dict:
+    if claim.untestable:
+        said = {"verdict": "not_testable", "reason": claim.untestable, "records": []}
+        return {"paper": paper.id, "claim": claim.text, **said}
     cases = rulebook.cases(claim, paper.id, evidence)
     tested = [case for case in cases if case.holds is not None]
     held = sum(case.holds for case in tested)

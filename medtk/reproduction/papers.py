@@ -73,12 +73,14 @@ class Claim:
     """A statement of the paper in our words, with the name of the rule that tests it.
 
     A rule is a function of `medtk.reproduction.rulebook`; a claim whose rule is not there stays unrecorded.
+    ``untestable`` is the sentence that says why no run of ours can speak to it; empty for all others.
     """
 
     id: str
     text: str
     rule: str
     where: str
+    untestable: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,185 @@
+"""Tables of paper 4: variants beside their float network, what each condition costs, and the targets."""
+
+from collections.abc import Iterable
+from statistics import mean
+
+import numpy as np
+import pandas as pd
+
+from medtk.edge.measuring import Measured, quality
+from medtk.evaluation import intervals
+from medtk.lab.edge_spec import EXPERIMENT, NAMES, PAPER
+from medtk.reproduction import records
+from medtk.settings import results_home
+
+METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc")
+# The aims that we set ourselves before the first run.
+SMALLER, FASTER, WITHIN = 20, 4, 0.01
+
+
+def recorded(dataset: str | None = None, network: str | None = None) -> list[dict]:
+    """Records of the variants, of one data set and network or of all."""
+    found = [r for r in records.read_all(results_home()) if (r["paper"], r["experiment"]) == (PAPER, EXPERIMENT)]
+    return [
+        r
+        for r in found
+        if dataset in (None, r["parameters"]["dataset"]) and network in (None, r["parameters"]["network"])
+    ]
+
+
+def points(found: Iterable[dict]) -> pd.DataFrame:
+    """One line a variant, numbers, means over seeds: what `medtk.lab.edge_plots.pareto` draws.
+
+    Columns: dataset, network, pixels, form, recipe, seeds, accuracy, balanced_accuracy, auc, low and high (Wilson's
+    interval for the accuracy), kilobytes (as shipped), parameters, macs, ms and ms2 (one and two threads, least
+    disturbed block), p95, cold_ms, peak_mb.
+    """
+    groups: dict[tuple, list[dict]] = {}
+    for record in found:
+        p = record["parameters"]
+        groups.setdefault((p["dataset"], p["network"], p["size"], p["form"], p["recipe"]), []).append(record)
+    lines = []
+    for key, runs in groups.items():
+        metrics = [run["metrics"] for run in runs]
+
+        def average(what, metric, metrics=metrics):
+            return mean(m[what][metric] for m in metrics)
+
+        n, accuracy = metrics[0]["clean"]["n"], average("clean", "accuracy")
+        low, high = intervals.wilson(accuracy * n, n)
+        line = dict(zip(("dataset", "network", "pixels", "form", "recipe"), key, strict=True))
+        line |= {"seeds": len(runs), "accuracy": accuracy, "low": low, "high": high}
+        line |= {name: average("clean", name) for name in ("balanced_accuracy", "auc")}
+        line |= {"kilobytes": average("size", "shipped_bytes") / 1e3, "file_kb": average("size", "bytes") / 1e3}
+        line |= {name: average("size", name) for name in ("parameters", "macs")}
+        line |= {"ms": average("best-threads=1", "median_ms"), "ms2": average("best-threads=2", "median_ms")}
+        line |= {"p95": average("threads=1", "p95_ms")}
+        line |= {name: average("start-threads=1", name) for name in ("cold_ms", "peak_mb")}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def variants(dataset: str, network: str) -> pd.DataFrame:
+    """Every recorded variant of a network, beside its float file: quality, sizes, times; means over seeds.
+
+    ``changed`` counts test images that only the float file and only the variant gets right, with McNemar's exact p
+    (the largest over seeds).
+    """
+    found = recorded(dataset, network)
+    if not found:
+        return pd.DataFrame()
+    table, floats = points(found), _by_variant(found).get(("float", "float32"), {})
+    lines = {}
+    for _, row in table.sort_values(["form", "kilobytes"], ascending=[True, False]).iterrows():
+        mine = _by_variant(found)[row["form"], row["recipe"]]
+        lines[f"{row['form']} as {row['recipe']}"] = {
+            "seeds": row["seeds"],
+            "accuracy": f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]",
+            "balanced": f"{row['balanced_accuracy']:.1%}",
+            "AUC": f"{row['auc']:.3f}",
+            "changed": _changed(floats, mine),
+            "kB": f"{row['kilobytes']:,.0f}",
+            "million MACs": f"{row['macs'] / 1e6:.1f}",
+            "ms": f"{row['ms']:.2f}",
+            "ms, 2 threads": f"{row['ms2']:.2f}",
+            "p95 ms": f"{row['p95']:.2f}",
+            "first answer ms": f"{row['cold_ms']:,.0f}",
+            "peak MB": f"{row['peak_mb']:.0f}",
+        }
+    return pd.DataFrame(lines).T
+
+
+def this_run(found: dict[str, Measured]) -> pd.DataFrame:
+    """Variants of the present run, with intervals; from a name to what `medtk.edge.measure` gave."""
+    lines = {}
+    for name, one in found.items():
+        line = {
+            metric.replace("_", " "): f"{value:.1%} [{low:.1%}, {high:.1%}]"
+            for metric, (value, low, high) in one.quality.items()
+            if metric in ("accuracy", "balanced_accuracy")
+        }
+        if one.against_float is not None:
+            line["changed"] = _counts(one.against_float)
+        line |= {"file kB": f"{one.bytes / 1e3:,.1f}", "shipped kB": f"{one.shipped_bytes / 1e3:,.1f}"}
+        if 1 in one.alone:
+            line |= {"ms": f"{min(one.alone[1]['median_ms']):.3f}", "peak MB": f"{one.alone[1]['peak_mb']:.0f}"}
+        lines[name] = line
+    return pd.DataFrame(lines).T.fillna("–")
+
+
+def conditions(dataset: str, network: str, recipes: Iterable[str] = ("float32", "int8")) -> pd.DataFrame:
+    """Recorded balanced accuracy of each variant on clean, noisy, blurred, coarsely stored and attacked images."""
+    lines = {}
+    for (form, recipe), by_seed in _by_variant(recorded(dataset, network)).items():
+        if recipe in recipes:
+            names = [n for n, m in next(iter(by_seed.values()))["metrics"].items() if "confusion" in m]
+            lines[f"{form} as {recipe}"] = {
+                name: f"{mean(r['metrics'][name]['balanced_accuracy'] for r in by_seed.values()):.1%}" for name in names
+            }
+    return pd.DataFrame(lines).T
+
+
+def by_class(dataset: str, network: str, class_names: Iterable[str], recipes=("float32", "int8")) -> pd.DataFrame:
+    """Recorded recall of each class: a small network may keep its accuracy and lose the rare disease."""
+    lines = {}
+    for (form, recipe), by_seed in _by_variant(recorded(dataset, network)).items():
+        if recipe in recipes:
+            counts = sum(np.array(r["metrics"]["clean"]["confusion"]) for r in by_seed.values())
+            recalls = np.diag(counts) / counts.sum(axis=1)
+            lines[f"{form} as {recipe}"] = {n: f"{r:.1%}" for n, r in zip(class_names, recalls, strict=True)}
+    return pd.DataFrame(lines).T
+
+
+def all_measures(labels: np.ndarray, probabilities: np.ndarray) -> pd.Series:
+    """The six measures of quality with their intervals, as text."""
+    found = quality(labels, probabilities)
+    return pd.Series({name: f"{v:.1%} [{low:.1%}, {high:.1%}]" for name, (v, low, high) in found.items()})
+
+
+def targets(dataset: str = "chest_xray") -> pd.DataFrame:
+    """Variants nearest our aims: 20 times smaller than float MobileNetV2, 4 times faster than Keras, within 1 point.
+
+    The yardsticks are MobileNetV2 of width 1 as a float file (size, balanced accuracy) and the same network answering
+    in Keras, one image, one thread. Only variants that are at least half as good on every count are shown.
+    """
+    table = points(recorded(dataset))
+    columns = ["network", "form", "recipe", "times smaller", "times faster", "points lost", "met"]
+    if table.empty:
+        return pd.DataFrame(columns=columns)
+    wide = table[(table["network"] == "mobilenetv2") & (table["form"] == "float")].set_index("recipe")
+    if not {"float32", "keras"} <= set(wide.index):
+        return pd.DataFrame(columns=columns)
+    lines = []
+    for _, row in table[table["recipe"] != "keras"].iterrows():
+        smaller = wide.loc["float32", "kilobytes"] / row["kilobytes"]
+        faster = wide.loc["keras", "ms"] / row["ms"]
+        lost = wide.loc["float32", "balanced_accuracy"] - row["balanced_accuracy"]
+        met = [smaller >= SMALLER, faster >= FASTER, lost <= WITHIN]
+        if smaller >= SMALLER / 2 and faster >= FASTER / 2:
+            shown = [f"{smaller:.1f}", f"{faster:.1f}", f"{100 * lost:+.1f}", f"{sum(met)} of 3"]
+            lines.append(((-sum(met), lost), [NAMES[row["network"]], row["form"], row["recipe"], *shown]))
+    return pd.DataFrame([line for _, line in sorted(lines, key=lambda pair: pair[0])], columns=columns)
+
+
+def _by_variant(found: Iterable[dict]) -> dict[tuple[str, str], dict[int, dict]]:
+    groups: dict[tuple[str, str], dict[int, dict]] = {}
+    for record in found:
+        p = record["parameters"]
+        groups.setdefault((p["form"], p["recipe"]), {})[record["seed"]] = record
+    return groups
+
+
+def _changed(floats: dict[int, dict], mine: dict[int, dict]) -> str:
+    tests = []
+    for seed in sorted(floats.keys() & mine.keys()):
+        before, after = (records.load_predictions(one[seed], results_home()) for one in (floats, mine))
+        tests.append(intervals.mcnemar(before["labels"], before["clean"], after["clean"]))
+    if not tests:
+        return "–"
+    worst = max(tests, key=lambda test: test.p)
+    total = intervals.McNemar(sum(t.only_a for t in tests), sum(t.only_b for t in tests), worst.p)
+    return _counts(total)
+
+
+def _counts(test: intervals.McNemar) -> str:
+    return f"−{test.only_a} +{test.only_b}, p {test.p:.2g}"
