@@ -1,4 +1,4 @@
-"""Exercises of a notebook: the solved and the untouched notebook, and the proof that checks tell them apart.
+"""Exercises of a notebook, and the proof that their checks tell an answer from none.
 
 An exercise is a cell tagged ``exercise`` with its id in ``metadata.medtk.exercise``, one tagged ``check``
 and one tagged ``solution``. A check prints "not yet" for a wrong answer; when ``MEDTK_STRICT_CHECKS`` is 1
@@ -56,32 +56,25 @@ def find(content: dict) -> list[Exercise]:
     return found
 
 
-def solution(content: dict) -> dict:
-    """The notebook of a student who solved everything: solutions stand in the starters' place."""
-    solved = copy.deepcopy(content)
-    exercises = find(content)
-    for exercise in exercises:
-        solved["cells"][exercise.starter]["source"] = content["cells"][exercise.solution]["source"]
-    return _without(solved, {exercise.solution for exercise in exercises})
+def graded(content: dict) -> dict:
+    """The notebook as one run can prove it: after each solution its check stands once more.
 
-
-def starter(content: dict) -> dict:
-    """The notebook of a student who solved nothing; a failing check does not end the run."""
-    untouched = copy.deepcopy(content)
-    exercises = find(content)
-    for exercise in exercises:
-        for index in (exercise.starter, exercise.check):
-            untouched["cells"][index]["metadata"]["tags"].append("raises-exception")
-    return _without(untouched, {exercise.solution for exercise in exercises})
-
-
-def _without(content: dict, dropped: set[int]) -> dict:
-    content["cells"] = [cell for index, cell in enumerate(content["cells"]) if index not in dropped]
-    return content
+    So the first check sees the starter, the second the solution, and whatever they raise, the run goes on.
+    """
+    cells = copy.deepcopy(content["cells"])
+    again = {}
+    for exercise in find(content):
+        for index in (exercise.starter, exercise.check, exercise.solution):
+            cells[index]["metadata"]["tags"].append("raises-exception")
+        again[exercise.solution] = copy.deepcopy(cells[exercise.check])
+        again[exercise.solution]["id"] += "-again"
+        again[exercise.solution]["metadata"]["tags"].append("again")
+    both = [[cell, again[index]] if index in again else [cell] for index, cell in enumerate(cells)]
+    return content | {"cells": [cell for pair in both for cell in pair]}
 
 
 def verify(path: Path, profile: str = "quick", *, out: Path | None = None) -> list[str]:
-    """Run both notebooks and tell what is wrong: a solution that fails its check, a starter that passes.
+    """Run a notebook with its checks and tell what is wrong: a solution that fails its check, a starter that passes.
 
     Parameters
     ----------
@@ -90,25 +83,25 @@ def verify(path: Path, profile: str = "quick", *, out: Path | None = None) -> li
     profile : str
         Whose parameter values are used.
     out : Path, optional
-        Folder for the two notebooks; ``build/exercises`` unless told.
+        Folder for what was run; ``build/exercises`` unless told.
 
     Returns
     -------
     list of str
-        One sentence a problem; empty when every check tells solution and starter apart, which is remembered
-        until something changes that it depends on.
+        One sentence a problem, an error outside the exercises included; empty when every check tells solution and
+        starter apart, which is remembered until something changes that it depends on.
     """
     content = notebooks.read(path)
-    if not find(content):
-        return []
     out = out or settings.project_root() / "build" / "exercises"
     out.mkdir(parents=True, exist_ok=True)
     [(_, parameters)] = execute.plan([path], profile)
     key, proof = fingerprint.key(path, profile, parameters), out / f"{path.stem}.proof"
     if proof.is_file() and proof.read_text() == key:
         return []
-    problems = _verify_solution(content, path, out, profile, parameters)
-    problems += _verify_starter(content, path, out, profile, parameters)
+    outcome = _run(graded(content), path.stem, out, profile, parameters)
+    if not outcome.output.exists():
+        return [f"{path.stem} did not run, {outcome.error}."]
+    problems = [f"{path.stem}: {problem}" for problem in _problems(notebooks.read(outcome.output))]
     if not problems:
         proof.write_text(key)
     return problems
@@ -120,23 +113,22 @@ def _run(content: dict, name: str, out: Path, profile: str, parameters: dict[str
     return execute.run_one(source, parameters, target, {"MEDTK_PROFILE": profile, STRICT: "1"})
 
 
-def _verify_solution(content, path, out, profile, parameters) -> list[str]:
-    outcome = _run(solution(content), f"{path.stem}.solution", out, profile, parameters)
-    return [f"{path.stem}: the solutions fail, {outcome.error}."] if outcome.state == "failed" else []
-
-
-def _verify_starter(content, path, out, profile, parameters) -> list[str]:
-    outcome = _run(starter(content), f"{path.stem}.starter", out, profile, parameters)
-    problems, name = [], ""
+def _problems(executed: dict) -> list[str]:
     # papermill counts the wanted errors as a failure too; what is in the cells decides.
-    for cell in notebooks.read(outcome.output)["cells"] if outcome.output.exists() else []:
+    problems, name = [], ""
+    for number, cell in enumerate(executed["cells"], 1):
+        if cell["cell_type"] != "code":
+            continue
         roles = notebooks.tags(cell)
         name = cell["metadata"].get("medtk", {}).get("exercise", name)
-        raised = [output["ename"] for output in cell.get("outputs", []) if output["output_type"] == "error"]
-        if "check" in roles and not raised:
-            problems.append(f"{path.stem}: the check of exercise {name} passes without a solution.")
+        raised = [f"{o['ename']}: {o['evalue']}" for o in cell["outputs"] if o["output_type"] == "error"]
+        if "solution" in roles or "again" in roles:
+            problems += [f"the solution of exercise {name} fails, {error}." for error in raised]
+        elif "check" in roles and not raised:
+            problems.append(f"the check of exercise {name} passes without a solution.")
         elif raised and not {"check", "exercise"} & set(roles):
-            problems.append(f"{path.stem}: a cell outside the exercises raised {raised[0]}, {outcome.error}.")
-    if not outcome.output.exists():
-        problems.append(f"{path.stem}: the starter did not run, {outcome.error}.")
+            problems.append(f"cell {number}, outside the exercises, raised {raised[0]}.")
+        if cell["execution_count"] is None and cell["source"]:
+            problems.append(f"the run ended before cell {number}.")
+            break
     return problems

@@ -1,3 +1,4 @@
+import copy
 import json
 import os
 import subprocess
@@ -166,8 +167,8 @@ def test_a_check_that_accepts_the_starter_and_a_wrong_solution_are_found(project
     small_project.write(path, small_project.chapter(exercises=lax + wrong))
     problems = exercises.verify(path)
     assert len(problems) == 2
-    assert "the solutions fail" in problems[0]
-    assert "check of exercise 11a passes without a solution" in problems[1]
+    assert "check of exercise 11a passes without a solution" in problems[0]
+    assert "solution of exercise 11b fails" in problems[1]
 
 
 def test_an_error_outside_the_exercises_is_told(project):
@@ -176,9 +177,9 @@ def test_an_error_outside_the_exercises_is_told(project):
     assert any("ZeroDivisionError" in problem for problem in exercises.verify(path))
 
 
-def test_derived_notebooks(project):
+def test_a_graded_notebook_checks_twice(project):
     content = notebooks.read(notebooks.find("11"))
-    solved, untouched = exercises.solution(content), exercises.starter(content)
-    assert [cell["source"] for cell in solved["cells"]].count("answer = 4\nassert answer == 4") == 1
-    assert not any("solution" in notebooks.tags(cell) for cell in solved["cells"] + untouched["cells"])
-    assert len(solved["cells"]) == len(content["cells"]) - 1
+    before = copy.deepcopy(content)
+    roles = [notebooks.tags(cell)[0] for cell in exercises.graded(content)["cells"] if notebooks.tags(cell)]
+    assert roles[roles.index("exercise") :] == ["exercise", "check", "solution", "check", "finish"]
+    assert content == before
