@@ -6,14 +6,21 @@ written stays unrecorded: it waits for an experiment, and for the function that 
 
 from collections.abc import Callable
 
-from medtk.reproduction import rules, rules_clustered_covid, rules_hospital, rules_lightweight_systems, rules_pgsl
+from medtk.reproduction import (
+    rules,
+    rules_clustered_covid,
+    rules_clustered_covid_rounds,
+    rules_hospital,
+    rules_lightweight_systems,
+    rules_pgsl,
+)
 from medtk.reproduction.evidence import Case, Evidence
 from medtk.reproduction.papers import Claim
 
 # Modules with the rules of a paper.
 BOOKS = {
     "robust_transfer": (rules,),
-    "clustered_covid": (rules_clustered_covid,),
+    "clustered_covid": (rules_clustered_covid, rules_clustered_covid_rounds),
     "pgsl": (rules_pgsl,),
     "lightweight": (rules_lightweight_systems,),
     "hospital": (rules_hospital,),

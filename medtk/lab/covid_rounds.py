@@ -1,0 +1,216 @@
+"""Chapter 24: where the modalities part, what is gained after that, clients that come late, and who is recognised."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+import keras
+import numpy as np
+
+from medtk import federated, privacy
+from medtk.data import Dataset, Split
+from medtk.federated.aggregation import Weights
+from medtk.lab import covid
+from medtk.lab.covid_clients import clusters_of
+from medtk.lab.covid_made import Made
+from medtk.lab.covid_spec import PAPER, Spec, deviations
+from medtk.lab.session import Run
+from medtk.reproduction import records
+from medtk.reproduction.rules_clustered_covid_rounds import best_round, smoothed
+
+LATE, MEMBERS = "late", "members"  # experiments
+# How a server may treat a client that needs longer than the others.
+TREATMENTS = {
+    "wait": "wait for the slow client in every round",
+    "drop": "go on without it",
+    "late": "take each update when it comes, old or not",
+    "buffered": "buffer of two, old updates count less",
+}
+
+
+@dataclass(frozen=True)
+class Late:
+    """A run with one slow client.
+
+    Attributes
+    ----------
+    treatment : str
+        A key of `TREATMENTS`.
+    slow : str
+        Name of the client.
+    delay : int
+        Rounds of the others that it needs for one of its own, 2 or more.
+    """
+
+    treatment: str = "buffered"
+    slow: str = "ultrasound_2"
+    delay: int = 3
+
+
+def late_run(
+    spec: Spec,
+    model: keras.Model,
+    images: Mapping[str, Dataset],
+    late: Late,
+    *,
+    keep: bool = True,
+    progress: bool = True,
+) -> Made:
+    """Train with a slow client for as long as the others need for ``spec.rounds`` rounds.
+
+    Parameters
+    ----------
+    spec : Spec
+        Its way is not looked at: one model for all.
+    model : keras.Model
+        Of `covid.network`; its weights are the start, and are in it again at the end.
+    images : mapping
+        Of `covid.load`.
+    late : Late
+        Where the server waits, a round takes `delay` times as long, so there are fewer of them.
+    keep, progress : bool
+        As in `medtk.federated.run`.
+    """
+    members = covid.shared_out(images, spec)
+    clusters, settings = clusters_of(members), covid.settings(spec)
+    strategy, delays = federated.average, partial(federated.delays, late={late.slow: late.delay})
+    if late.treatment == "wait":
+        settings, delays = replace(settings, rounds=max(1, spec.rounds // late.delay)), None
+    elif late.treatment == "drop":
+        members = [member for member in members if member.name != late.slow]
+        delays = None
+    else:
+        settings = replace(settings, max_delay=late.delay, min_clients=0)
+        size, exponent = (1, 0.0) if late.treatment == "late" else (2, 0.5)
+        trainable = tuple(federated.trainable(model))
+        strategy = partial(federated.buffered, buffer_size=size, age_exponent=exponent, trainable=trainable)
+    result = federated.run(
+        model,
+        members,
+        settings,
+        strategy=strategy,
+        delays=delays,
+        evaluate_on={modality: dataset.test for modality, dataset in images.items()},
+        validate=False,
+        keep=keep,
+        progress=progress,
+    )
+    return Made(result, clusters)
+
+
+def losses(model: keras.Model, weights: Weights, split: Split) -> np.ndarray:
+    """Cross-entropy of each image, shape (n,); the model's weights are overwritten."""
+    federated.put(model, weights)
+    return -privacy.loss_score(split.labels, federated.predict(model, split))
+
+
+def members_and_others(
+    model: keras.Model, images: Mapping[str, Dataset], made: Made
+) -> dict[str, dict[str, np.ndarray]]:
+    """Losses of training images (``members``) and of test images (``others``) under the models of their modality."""
+    before, found = model.get_weights(), {}
+    for modality, dataset in images.items():
+        weights = made.networks()[made.model_of(made.clusters[modality][0])]
+        found[modality] = {
+            "members": losses(model, weights, dataset.train),
+            "others": losses(model, weights, dataset.test),
+        }
+    federated.put(model, before)
+    return found
+
+
+def late_name(spec: Spec, late: Late, modality: str) -> str:
+    """File name of a record of `late_run`."""
+    return (
+        f"{late.treatment}{late.delay}-{late.slow}-{spec.network}-{spec.size}px-{spec.split}-rounds{spec.rounds}"
+        f"-{modality}-s{spec.seed}"
+    )
+
+
+def members_name(spec: Spec, modality: str) -> str:
+    """File name of a record of `members_and_others`."""
+    return f"{spec.way}-{spec.network}-{spec.size}px-{spec.split}-rounds{spec.rounds}-{modality}-s{spec.seed}"
+
+
+def late_recorded(
+    run: Run, images: Mapping[str, Dataset], spec: Spec, model: keras.Model, late: Late
+) -> dict[str, dict]:
+    """Run `late_run` and write one record a modality, with the curve of its test images."""
+    made = late_run(spec, model, images, late)
+    answers = covid.conditions(model, images, made)
+    ticks = late.delay if late.treatment == "wait" else 1  # how long a round of this run took
+    found = {}
+    for modality, dataset in images.items():
+        curves = {what: made.curve(modality, what) for what in ("accuracy", "loss")}
+        curves["tick"] = [ticks * (k + 1) for k in range(len(curves["loss"]))]
+        found[modality] = _write(
+            run, dataset, spec, modality, made,
+            experiment=LATE, name=late_name(spec, late, modality), parameters=asdict(late),
+            predictions={"clean": answers[modality]["clean"]}, measurements={"rounds": curves},
+        )  # fmt: skip
+    return found
+
+
+def members_recorded(run: Run, images: Mapping[str, Dataset], spec: Spec, model: keras.Model) -> dict[str, dict]:
+    """Train as `spec` says and write the losses of members and others, one record a modality."""
+    made = covid.trained(spec, model, images)
+    answers, kept = covid.conditions(model, images, made), members_and_others(model, images, made)
+    found = {}
+    for modality, dataset in images.items():
+        found[modality] = _write(
+            run, dataset, spec, modality, made,
+            experiment=MEMBERS, name=members_name(spec, modality), parameters={},
+            predictions={"clean": answers[modality]["clean"]},
+            measurements={name: {"loss": values} for name, values in kept[modality].items()},
+        )  # fmt: skip
+    return found
+
+
+def _write(run: Run, dataset: Dataset, spec: Spec, modality: str, made: Made, *, parameters: dict, **fields) -> dict:
+    settings = {name: value for name, value in asdict(spec).items() if name != "seed"}
+    run = replace(run, deviations=[*run.deviations, *deviations(spec)])  # the list of what was written stays shared
+    return run.record(
+        replace(dataset, test=Split(None, dataset.test.labels)),
+        spec.network,
+        weights=spec.weights,
+        paper=PAPER,
+        cells=[],
+        parameters={"dataset": dataset.name, "modality": modality, **settings, **parameters},
+        seconds=made.seconds,
+        **fields,
+    )
+
+
+def parting(notes: Mapping[str, Sequence[float]]) -> dict[str, int | None]:
+    """Round in which each rule finds that the modalities part; None where it does not.
+
+    Parameters
+    ----------
+    notes : mapping
+        ``distance`` and ``cosine``, one value a round.
+    """
+    bend = federated.bend(notes["distance"])
+    return {
+        "they pull against each other": federated.conflict(notes),
+        "the distance grows faster": federated.drift(notes),
+        "the distance bends": bend.round if bend else None,
+    }
+
+
+def after(loss: Sequence[float], round_number: int) -> dict[str, float]:
+    """What training past a round brought: smoothed test loss there, its lowest value later, and at the end."""
+    values = smoothed(loss)
+    at = min(round_number, len(values)) - 1
+    return {"there": float(values[at]), "best later": float(values[at:].min()), "at the end": float(values[-1])}
+
+
+def of_run(home, *, way: str, split: str, modality: str = "xray") -> list[dict]:
+    """Recorded runs of the experiment of `medtk.lab.covid` of one way and split, the longest first."""
+    found = [r for r in records.read_all(home) if (r["paper"], r["experiment"]) == (PAPER, covid.EXPERIMENT)]
+    wanted = {"way": way, "split": split, "modality": modality}
+    mine = [r for r in found if all(r["parameters"].get(name) == value for name, value in wanted.items())]
+    return sorted(mine, key=lambda r: (-r["parameters"]["rounds"], r["seed"], r["id"]))
+
+
+__all__ = ["TREATMENTS", "Late", "after", "best_round", "late_recorded", "late_run", "members_and_others",
+           "members_recorded", "of_run", "parting", "smoothed"]  # fmt: skip

@@ -1,0 +1,168 @@
+"""Chapter 24's experiments on tiny networks, and the rules of the claims on rounds."""
+
+import numpy as np
+import pytest
+import small_networks
+from test_modalities import films
+
+from medtk import federated
+from medtk.data import modalities
+from medtk.lab import covid, covid_communication, covid_rounds, session
+from medtk.lab.covid_rounds import TREATMENTS, Late
+from medtk.lab.covid_spec import Spec
+from medtk.reproduction import compare, records, rules_clustered_covid_rounds
+from medtk.reproduction.evidence import Evidence
+
+SIDE = 8
+SPEC = Spec("multi_modal", "small", "random", SIDE, "frame", rounds=4, local_epochs=1, batch_size=8, learning_rate=0.01)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_networks.classifier(2, shape=(SIDE, SIDE, 1), filters=(4,))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return {name: modalities.split(films(card), "frame") for name, card in
+            (("xray", "covid_xray_paper"), ("ultrasound", "pocus_paper"))}  # fmt: skip
+
+
+def run(model, images, treatment, delay=2):
+    late = Late(treatment, delay=delay)
+    return covid_rounds.late_run(SPEC, model, images, late, keep=False, progress=False)
+
+
+def test_treatments_of_a_slow_client(model, images):
+    made = {name: run(model, images, name) for name in TREATMENTS}
+    # Waiting halves the rounds; it and FedAvg with half the rounds are one thing.
+    assert len(made["wait"].result.history) == 2
+    plain = federated.run(model, covid.shared_out(images, SPEC), covid.settings(Spec(**{**vars(SPEC), "rounds": 2})),
+                          validate=False, keep=False, progress=False)  # fmt: skip
+    assert all(np.array_equal(a, b) for a, b in zip(made["wait"].result.weights(), plain.weights(), strict=True))
+    dropped = {row["client"] for row in federated.rows(made["drop"].result.history)}
+    assert dropped == {"xray_1", "xray_2", "ultrasound_1"}
+    rows = federated.rows(made["late"].result.history)
+    assert [r["round"] for r in rows if r["status"] == "arrived"] == [3]
+    # Without a buffer every update moves the model, with one every second.
+    moved = {name: [e["notes"]["moved"]["global"] for e in made[name].result.history] for name in ("late", "buffered")}
+    assert moved == {"late": [3, 6, 10, 13], "buffered": [1, 3, 5, 6]}
+    assert all(len(m.curve("ultrasound", "loss")) == len(m.result.history) for m in made.values())
+
+
+def test_losses_of_members_and_others(model, images):
+    made = covid.trained(SPEC, model, images, keep=False, progress=False)
+    found = covid_rounds.members_and_others(model, images, made)
+    for modality, dataset in images.items():
+        federated.put(model, made.networks()["global"])
+        p = model.predict_on_batch(dataset.test.images)[np.arange(len(dataset.test)), dataset.test.labels]
+        np.testing.assert_allclose(found[modality]["others"], -np.log(p), rtol=1e-4)
+        assert len(found[modality]["members"]) == len(dataset.train)
+
+
+def test_records_of_slow_clients_members_and_traffic(model, images, tmp_path, monkeypatch):
+    home = tmp_path / "results"
+    monkeypatch.setenv("MEDTK_RESULTS", str(home))
+    monkeypatch.setenv("MEDTK_CACHE", str(tmp_path / "cache"))
+    one = session.start("24", profile="scaled")
+    covid_rounds.late_recorded(one, images, SPEC, model, Late("wait", delay=2))
+    covid_rounds.members_recorded(one, images, SPEC, model)
+    payload = covid_communication.measured(SPEC, covid.shared_out(images, SPEC), {"JPEG": 1e6, "8-bit pixels": 2e9})
+    assert payload.round_bytes == 4 * payload.numbers * 2 * 4
+    assert payload.break_even("JPEG") == pytest.approx(1e6 / payload.round_bytes)
+    record = covid_communication.recorded(one, images, SPEC, payload)
+    assert covid_communication.break_evens(record) == pytest.approx(
+        {"JPEG": payload.break_even("JPEG"), "8-bit_pixels": payload.break_even("8-bit pixels")}
+    )
+    assert records.verify(home) == []
+    kept = {r["id"].split("/")[1]: records.load_predictions(r, home) for r in records.read_all(home)}
+    assert kept["late"]["rounds/tick"].tolist() == [2, 4]
+    claims = {c["claim"][:12]: c for c in compare.claims(records.read_all(home), home)}
+    assert claims["Sending weig"]["verdict"] == "direction"  # of two forms one is light and one heavy
+    assert claims["The users' d"]["verdict"] != "unrecorded"
+    table = covid_communication.table([payload])
+    assert table.loc["small", "numbers"] == f"{payload.numbers:,}"
+
+
+def test_images_weigh_what_their_pixels_do(images):
+    forms = covid_communication.image_bytes(images, size=16)
+    assert forms["8-bit pixels"] == 16**2 * sum(len(d.train) for d in images.values())
+
+
+def record(way, loss, distance, rounds=40, modality="xray", seed=0):
+    parameters = {"way": way, "rounds": rounds, "modality": modality, "network": "small", "size": 32, "split": "frame"}
+    values = {"rounds/loss": np.asarray(loss), "rounds/distance": np.asarray(distance)}
+    return {"id": f"clustered_covid/setups/{way}-s{seed}", "experiment": "setups", "parameters": parameters,
+            "seed": seed, "values": values}  # fmt: skip
+
+
+def evidence(*found):
+    return Evidence({}, list(found), lambda r: r["values"])
+
+
+def valley(lowest, n=40, depth=1.0):
+    return 0.2 + depth * np.abs(np.arange(1, n + 1) - lowest) / n
+
+
+def test_overfitting_is_a_lowest_loss_and_a_rise():
+    rules = rules_clustered_covid_rounds
+    assert rules.smoothed([1, 2, 3, 4, 5], 3).tolist() == [1.5, 2, 3, 4, 4.5]
+    assert rules.best_round(rules.smoothed(valley(12))) == 12
+    assert rules.overfitted(valley(12)) and not rules.overfitted(valley(40))
+
+
+@pytest.mark.parametrize(("ours", "theirs", "holds"), [(30, 12, True), (12, 30, False), (40, 12, False)])
+def test_clustered_overfits_later(ours, theirs, holds):
+    flat = np.ones(40)
+    (case,) = rules_clustered_covid_rounds.clustered_overfits_later(
+        evidence(record("clustered", valley(ours), flat), record("multi_modal", valley(theirs), flat))
+    )
+    assert case.holds is holds and f"clustered round {ours if ours < 40 else 40}" in case.detail
+
+
+def test_short_runs_and_runs_without_a_partner_say_nothing():
+    flat, rules = np.ones(40), rules_clustered_covid_rounds
+    assert rules.clustered_overfits_later(evidence(record("clustered", flat, flat))) == []
+    short = [record(way, flat[:9], flat[:9], rounds=9) for way in ("clustered", "multi_modal")]
+    assert rules.clustered_overfits_later(evidence(*short)) == []
+
+
+@pytest.mark.parametrize(
+    ("loss", "slopes", "holds"),
+    [
+        (valley(15), (0.1, 1.0), True),  # parts at 20, and the loss was lowest before
+        (valley(35), (0.1, 1.0), False),  # the loss goes on falling
+        (valley(15), (1.0, 0.1), False),  # they part slower, not faster
+        (valley(15), (0.5, 0.5), False),  # no bend
+    ],
+)
+def test_stop_at_inflection(loss, slopes, holds):
+    t = np.arange(1, 41)
+    distance = slopes[0] * t + (slopes[1] - slopes[0]) * np.maximum(t - 20, 0)
+    (case,) = rules_clustered_covid_rounds.stop_at_inflection(
+        evidence(record("clustered", loss, distance), record("specialised", loss, distance))
+    )
+    assert case.holds is holds
+    assert ("bend at round 20" in case.detail) == (slopes[0] != slopes[1])
+
+
+@pytest.mark.parametrize(("shift", "holds"), [(0.0, True), (1.0, False)])
+def test_privacy_is_asked_of_losses(shift, holds):
+    random = np.random.default_rng(0)
+    kept = {"members/loss": random.random(300), "others/loss": random.random(300) + shift}
+    found = {"id": "clustered_covid/members/a-s0", "experiment": "members", "seed": 0, "values": kept}
+    found["parameters"] = {"modality": "xray", "split": "patient"}
+    (case,) = rules_clustered_covid_rounds.privacy(evidence(found))
+    assert case.holds is holds
+
+
+def test_rounds_of_the_rules():
+    t = np.arange(1, 31)
+    notes = {"distance": t + 2.0 * np.maximum(t - 12, 0), "cosine": np.where(t < 9, 0.5, -0.5)}
+    assert covid_rounds.parting(notes) == {
+        "they pull against each other": 11,  # the first five rounds with a mean of 0 or less end there
+        "the distance grows faster": 12,
+        "the distance bends": 12,
+    }
+    found = covid_rounds.after([3.0, 2.0, 1.0, 1.0, 1.0, 1.0, 4.0, 4.0, 4.0], 3)
+    assert found["there"] > found["best later"] and found["at the end"] > found["there"]
