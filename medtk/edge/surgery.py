@@ -49,7 +49,11 @@ def folded(model: keras.Model) -> keras.Model:
             return layers.Identity(name=layer.name)
         return renewed(layer, use_bias=True) if layer.name in norms else renewed(layer)
 
-    made = keras.models.clone_model(model, clone_function=changed)
+    def called(layer, *arguments, **options):
+        # A normalisation was called with options that an identity does not have.
+        return layer(*arguments) if layer.name in gone else layer(*arguments, **options)
+
+    made = keras.models.clone_model(model, clone_function=changed, call_function=called)
     for layer in model.layers:
         if layer.name in norms:
             made.get_layer(layer.name).set_weights(merged(layer, norms[layer.name]))

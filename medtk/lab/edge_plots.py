@@ -107,3 +107,24 @@ def schedule(steps: Sequence[int], shares: Mapping[str, Sequence[float]]) -> plt
     axis.legend(fontsize=8)
     figure.tight_layout()
     return figure
+
+
+def sides(
+    floats: np.ndarray, others: Mapping[str, np.ndarray], labels: np.ndarray, *, dataset: Dataset | None = None
+) -> plt.Figure:
+    """Probability of the last class by the float network and by others, a point an image; the quadrants disagree."""
+    figure, axes = plt.subplots(1, len(others), figsize=(4.2 * len(others), 3.8), squeeze=False, sharey=True)
+    for axis, (name, found) in zip(axes[0], others.items(), strict=True):
+        for number, last in enumerate((False, True)):
+            part = (labels == floats.shape[1] - 1) == last
+            label = "of the last class" if last else "of another class"
+            axis.scatter(floats[part, -1], found[part, -1], s=12, alpha=0.6, color=PALETTE[number],
+                         marker=MARKERS[number], label=label)  # fmt: skip
+        axis.axhline(0.5, color="0.4", linewidth=0.8)
+        axis.axvline(0.5, color="0.4", linewidth=0.8)
+        changed = int(np.sum(floats.argmax(axis=1) != found.argmax(axis=1)))
+        axis.set(title=f"{name}: {changed} of {len(labels)} answers differ", xlabel="float network")
+    axes[0, 0].set_ylabel("rounded network")
+    axes[0, 0].legend(fontsize=7)
+    figure.tight_layout()
+    return stamp(figure, dataset)
