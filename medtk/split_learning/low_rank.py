@@ -8,8 +8,6 @@ from threadpoolctl import threadpool_limits
 from medtk.errors import BadParameter
 from medtk.split_learning.downsampling import to_channels, to_pixels
 
-CONTINUATION = 0.9  # factor of the relaxation from step to step, until it has come down to mu
-
 
 class Parts(NamedTuple):
     """A matrix taken apart.
@@ -33,6 +31,7 @@ def robust_pca(
     sparsity: float | None = None,
     steps: int = 200,
     tolerance: float = 1e-5,
+    continuation: float = 0.9,
 ) -> Parts:
     r"""Take each matrix D apart into a low-rank A and a sparse E.
 
@@ -52,6 +51,8 @@ def robust_pca(
         At most.
     tolerance : float
         A matrix is done when a step, at the final `mu`, changes A and E together by less than this part of D.
+    continuation : float
+        Factor by which the relaxation comes down to `mu` from step to step, from the size of the matrix; in (0, 1).
 
     Returns
     -------
@@ -70,20 +71,22 @@ def robust_pca(
     given = np.asarray(matrices)
     if not np.isfinite(given).all():
         raise BadParameter("The matrices hold values that are not finite.")
-    if not 0 < mu < np.inf or not (sparsity is None or 0 < sparsity < np.inf) or steps < 1 or tolerance < 0:
+    if not 0 < mu < np.inf or not (sparsity is None or 0 < sparsity < np.inf):
+        raise BadParameter(f"mu and sparsity must be above 0, not {mu} and {sparsity}.")
+    if steps < 1 or tolerance < 0 or not 0 < continuation < 1:
         raise BadParameter(
-            "robust_pca needs mu and sparsity above 0, steps of 1 or more and tolerance of 0 or more, not "
-            f"{mu}, {sparsity}, {steps} and {tolerance}."
+            "steps must be 1 or more, tolerance 0 or more and continuation between 0 and 1, not "
+            f"{steps}, {tolerance} and {continuation}."
         )
     m, n = given.shape[-2:]
     lam = 1 / np.sqrt(max(m, n)) if sparsity is None else sparsity
     # A library that shares a matrix of 28 rows out among processors spends its time on sharing.
     with threadpool_limits(1, user_api="blas"):
-        low, sparse, taken = _apart(given.reshape(-1, m, n), mu, lam, steps, tolerance)
+        low, sparse, taken = _apart(given.reshape(-1, m, n), mu, lam, steps, tolerance, continuation)
     return Parts(low.reshape(given.shape), sparse.reshape(given.shape), taken)
 
 
-def _apart(data: np.ndarray, mu: float, lam: float, steps: int, tolerance: float) -> Parts:
+def _apart(data: np.ndarray, mu: float, lam: float, steps: int, tolerance: float, continuation: float) -> Parts:
     low, sparse = np.zeros_like(data), np.zeros_like(data)
     size = np.maximum(np.linalg.norm(data, axis=(1, 2)), np.finfo(data.dtype).tiny)
     relaxed = np.maximum(0.99 * size, mu)  # the norm is at least the largest singular value
@@ -101,7 +104,7 @@ def _apart(data: np.ndarray, mu: float, lam: float, steps: int, tolerance: float
         low[active], sparse[active] = a, e
         change = np.linalg.norm(a - a_before, axis=(1, 2)) + np.linalg.norm(e - e_before, axis=(1, 2))
         go = (change > tolerance * size) | (relaxed > mu)
-        active, d, size, relaxed = active[go], d[go], size[go], np.maximum(CONTINUATION * relaxed[go], mu)
+        active, d, size, relaxed = active[go], d[go], size[go], np.maximum(continuation * relaxed[go], mu)
         a, e, a_before, e_before = a[go], e[go], a_before[go], e_before[go]
         t_before, t = t, (1 + np.sqrt(4 * t**2 + 1)) / 2
     return Parts(low, sparse, taken)

@@ -103,3 +103,12 @@ def test_what_makes_no_sense_is_refused():
         sl.robust_pca(np.eye(3), 0.0)
     with pytest.raises(BadParameter, match="finite"):
         sl.robust_pca(np.full((2, 2), np.nan), 1.0)
+
+
+def test_stopping_early_leaves_a_tenth_to_do():
+    random = np.random.default_rng(0)
+    large = random.normal(size=(4, 196, 3)) @ random.normal(size=(3, 16)) + 0.3 * random.normal(size=(4, 196, 16))
+    f = sl.to_channels(large.reshape(4, 14, 14, 16).astype(np.float32))
+    early, done = sl.recover(f, 0.55), sl.recovered_features(f, 0.55, steps=2000, tolerance=1e-6)
+    assert np.linalg.norm(early - done) < 0.15 * np.linalg.norm(done)
+    assert np.linalg.norm(done - f) > 0.15 * np.linalg.norm(f)
