@@ -116,14 +116,16 @@ def gains(repeats: int = 2000, seed: int = 0) -> pd.DataFrame:
     """What each recorded way gains in balanced accuracy over FedAvg of one model with the same settings and seeds.
 
     In points, with a 95 % bootstrap interval over test images, paired: both answered the same images. Images of one
-    patient are not independent, so that the interval is too narrow, much so on ultrasound.
+    patient are not independent, so that the interval is too narrow, much so on ultrasound. *reading* says where the
+    interval leaves out 0.
     """
-    columns = ["network", "size", "rounds", "split", "way", "seeds", *TITLES.values()]
+    columns = ["network", "size", "rounds", "split", "way", "seeds", *TITLES.values(), "reading"]
     lines, by_id = [], {record["id"]: record for record in kept()}
     for key, runs in everything().groupby([*SETTING, "split"], sort=False):
         p = dict(zip([*SETTING, "split"], key, strict=True))
         for way in [name for name in WAYS if name != "multi_modal"]:
             line = {name: p[name] for name in ("network", "size", "rounds", "split")} | {"way": WAYS[way]}
+            told = []
             for modality, title in TITLES.items():
                 own = runs[runs["modality"] == modality].pivot_table(
                     index="seed", columns="way", values="id", aggfunc="first"
@@ -132,9 +134,12 @@ def gains(repeats: int = 2000, seed: int = 0) -> pd.DataFrame:
                 line["seeds"] = len(pairs)
                 if len(pairs):
                     loaded = [[records.load_predictions(by_id[i], results_home()) for i in ids] for ids in pairs.values]
-                    line[title] = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*_gain(loaded, repeats, seed))
+                    gain, low, high = _gain(loaded, repeats, seed)
+                    line[title] = f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]"
+                    if low > 0 or high < 0:
+                        told.append(f"{'better' if low > 0 else 'worse'} on {title}")
             if line.get("seeds"):
-                lines.append(line)
+                lines.append(line | {"reading": ", ".join(told) or "not told apart"})
     return pd.DataFrame(lines, columns=columns).sort_values(["network", "size", "rounds", "split"], kind="stable")
 
 

@@ -219,7 +219,6 @@ def test_every_missing_number_has_a_reason():
 
 # Claims that wait for an experiment, and for the rule that reads its records. Take a name out with its rule.
 WAITING = {
-    "clustered_covid": "modality_not_needed conventional_overfits",
     "lightweight": "pruning_shrinks quantization_shrinks bit_widths pruning_kinds accuracy_kept accuracy_rises faster "
     "mobile_families three_tasks edge_latency",
 }
