@@ -10,18 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from medtk.data import Dataset, Split, resize
+from medtk.data import Dataset, Split, files, resize
 from medtk.edge import small
 from medtk.edge.small import Architecture
 from medtk.edge.tuning import tuned
-from medtk.errors import BadParameter, UnknownName
+from medtk.errors import BadParameter, CorruptFile, UnknownName
 from medtk.evaluation import metrics
 
 SAMPLERS = ("nsga2", "random")
-NAME = "search"
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def search(
         ``random`` draws each candidate anew: what a search has to beat.
     seed : int
     journal : path, optional
-        File in which each candidate is kept as soon as it is known; a search with the same settings goes on from it.
+        File in which each quality is kept as soon as it is known; a search with the same settings goes on from it.
     progress : bool
         Whether to show a bar.
 
@@ -137,6 +135,8 @@ def search(
     ------
     UnknownName, BadParameter
         On a sampler or numbers out of range, or a journal of a search with other settings.
+    CorruptFile
+        If the journal cannot be read.
 
     References
     ----------
@@ -152,28 +152,20 @@ def search(
         )
     settings = asdict(space) | {"n_classes": n_classes, "channels": channels, "max_bytes": max_bytes}
     settings |= {"max_macs": max_macs, "population": population, "sampler": sampler, "seed": seed}
-    study = _study(settings, journal)
-    known: dict[Architecture, Found] = {}
-    found = []
-    for trial in _finished(study):
-        found.append(_as_found(trial))
-        known[found[-1].architecture] = found[-1]
-    with tqdm(total=n_trials, initial=len(found), desc="search", unit="candidate", disable=not progress) as bar:
-        for number in range(len(found), n_trials):
-            study.sampler = _sampler(sampler, population, seed, number)
-            trial = study.ask()
-            architecture = _suggested(trial, space)
-            one = known.get(architecture)
-            if one is None:
-                cost = price(architecture, n_classes, channels=channels)
-                within = cost.bytes <= max_bytes and cost.macs <= max_macs
-                one = known[architecture] = Found(architecture, cost, float(evaluate(architecture)) if within else None)
-            trial.set_constraint("bytes", one.price.bytes / max_bytes - 1)
-            trial.set_constraint("macs", one.price.macs / max_macs - 1)
-            trial.set_user_attr("found", _as_json(one))
-            study.tell(trial, (one.quality or 0.0, one.price.bytes, one.price.macs))
-            found.append(one)
-            bar.update()
+    known = _kept(journal, settings)
+    study, found = _study(sampler, population, seed), []
+    for _ in tqdm(range(n_trials), desc="search", unit="candidate", disable=not progress):
+        trial = study.ask()
+        architecture = _suggested(trial, space)
+        cost = price(architecture, n_classes, channels=channels)
+        within = cost.bytes <= max_bytes and cost.macs <= max_macs
+        if within and architecture not in known:
+            known[architecture] = float(evaluate(architecture))
+            _keep(journal, settings, known)
+        found.append(Found(architecture, cost, known[architecture] if within else None))
+        trial.set_constraint("bytes", cost.bytes / max_bytes - 1)
+        trial.set_constraint("macs", cost.macs / max_macs - 1)
+        study.tell(trial, (found[-1].quality or 0.0, cost.bytes, cost.macs))
     return found
 
 
@@ -219,42 +211,37 @@ def quality(architecture: Architecture, dataset: Dataset, *, epochs: int = 3, se
     return metrics.classification(val.labels, said)["balanced_accuracy"]
 
 
-def _study(settings: dict, journal: Path | None):
+def _study(sampler: str, population: int, seed: int):
     import optuna
-    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = None
-    if journal is not None:
-        Path(journal).parent.mkdir(parents=True, exist_ok=True)
-        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-    study = optuna.create_study(
-        storage=storage, study_name=NAME, load_if_exists=True, directions=["maximize", "minimize", "minimize"]
-    )
-    text = json.dumps(settings, sort_keys=True)
-    if study.user_attrs.setdefault("settings", text) != text:
-        raise BadParameter(f"{journal} holds a search with other settings; give this one a file of its own.")
-    study.set_user_attr("settings", text)
-    for stopped in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(stopped.number, state=optuna.trial.TrialState.FAIL)  # its training was killed
-    return study
-
-
-def _finished(study) -> list:
-    import optuna
-
-    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-
-
-def _sampler(sampler: str, population: int, seed: int, number: int):
-    import optuna
-
-    # A sampler for each trial, seeded by its number: one sampler for all would not remember, after a stop, where in its
-    # random numbers it was. NSGA-II takes its parents from the trials that are kept.
-    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     if sampler == "random":
-        return optuna.samplers.RandomSampler(seed=own)
-    return optuna.samplers.NSGAIISampler(population_size=population, seed=own)
+        chosen = optuna.samplers.RandomSampler(seed=seed)
+    else:
+        chosen = optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
+    return optuna.create_study(sampler=chosen, directions=["maximize", "minimize", "minimize"])
+
+
+# What is kept is the quality of each architecture and not the state of the search: run again with the same seed, the
+# search takes the same way, and finds the qualities of the first part of it here.
+def _kept(journal: Path | None, settings: dict) -> dict[Architecture, float]:
+    if journal is None or not Path(journal).is_file():
+        return {}
+    try:
+        stored = json.loads(Path(journal).read_text(encoding="utf-8"))
+        same = stored["settings"] == json.loads(json.dumps(settings))
+        qualities = {Architecture(**numbers): quality for numbers, quality in stored["qualities"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptFile(f"{journal} cannot be read ({error}); delete it, and the search starts anew.") from error
+    if not same:
+        raise BadParameter(f"{journal} holds a search with other settings; give this one a file of its own.")
+    return qualities
+
+
+def _keep(journal: Path | None, settings: dict, known: dict[Architecture, float]) -> None:
+    if journal is not None:
+        content = {"settings": settings, "qualities": [[asdict(one), quality] for one, quality in known.items()]}
+        files.write_atomically(Path(journal), lambda stream: stream.write(json.dumps(content).encode()))
 
 
 def _suggested(trial, space: Space) -> Architecture:
@@ -265,12 +252,3 @@ def _suggested(trial, space: Space) -> Architecture:
         size=trial.suggest_categorical("size", space.sizes),
         separable=trial.suggest_categorical("separable", space.separables),
     )
-
-
-def _as_json(one: Found) -> dict:
-    return {"architecture": asdict(one.architecture), "price": asdict(one.price), "quality": one.quality}
-
-
-def _as_found(trial) -> Found:
-    kept = trial.user_attrs["found"]
-    return Found(Architecture(**kept["architecture"]), Price(**kept["price"]), kept["quality"])

@@ -54,7 +54,7 @@ def searched(
         population=budget.population,
         sampler=sampler,
         seed=budget.seed,
-        journal=cache_home() / "searches" / f"{training.digest_of(parts)}.journal",
+        journal=cache_home() / "searches" / f"{training.digest_of(parts)}.json",
         progress=progress,
     )
 

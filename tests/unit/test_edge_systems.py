@@ -11,7 +11,7 @@ from small_networks import dataset as small_dataset
 
 from medtk import cli, edge
 from medtk.edge import bundle, device, search, small
-from medtk.errors import BadParameter, MedtkError, UnknownName
+from medtk.errors import BadParameter, CorruptFile, MedtkError, UnknownName
 
 SPACE = search.Space(widths=(2, 4, 8), depths=(1, 2), kernels=(1, 3), sizes=(8, 16), separables=(False,))
 LIMITS = {"n_classes": 2, "max_bytes": 4000, "max_macs": 60_000, "progress": False}
@@ -122,6 +122,9 @@ def test_a_search_that_was_killed_goes_on_to_the_same_end(whole, tmp_path):
     assert search.search(never, SPACE, n_trials=40, seed=3, journal=journal, **LIMITS) == whole
     with pytest.raises(BadParameter, match="other settings"):
         search.search(worth, SPACE, n_trials=40, seed=4, journal=journal, **LIMITS)
+    journal.write_text(journal.read_text()[:-9])
+    with pytest.raises(CorruptFile, match="starts anew"):
+        search.search(worth, SPACE, n_trials=40, seed=3, journal=journal, **LIMITS)
 
 
 def test_a_search_that_makes_no_sense_is_refused():

@@ -15,7 +15,7 @@ from medtk.lab.hospital_spec import Spec as FederatedSpec
 from medtk.reproduction import records, rules_lightweight_systems
 from medtk.reproduction.evidence import Evidence
 
-TINY = small.Architecture(width=4, depth=2, size=16)
+TINY = small.Architecture(width=12, depth=3, size=16)  # just large enough for eight bits to save something
 
 
 def dataset(channels=1, n_classes=2, n=48, name="breastmnist", seed=0):
