@@ -48,6 +48,15 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.recording attacks breastmnist pneumoniamnist --networks mobilenetv2 --seeds 0
 	$(BIN)/python -m medtk.lab.hospital_recording --ways fedavg centralised local fedbn --seeds 0
 	$(BIN)/python -m medtk.lab.hospital_recording --network small --size 32 --learning-rate 0.001 --ways fedavg centralised local fedbn fedprox median krum --seeds 0 1 2
+	$(BIN)/python -m medtk.lab.shortcut_recording --seeds 0 1 2
+	$(BIN)/python -m medtk.lab.covid_rounds_recording communication members --splits frame patient --rounds 30
+	$(BIN)/python -m medtk.lab.covid_rounds_recording late --splits patient --seeds 0 1
+	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 80 --local-epochs 2 --batch-size 32 --learning-rate 0.001 --splits frame patient
+	$(BIN)/python -m medtk.lab.pgsl_recording recovery mnist --n-test 1000 --seeds 0 1 2
+	$(BIN)/python -m medtk.lab.pgsl_recording recovery mias_paper --splits line patient --seeds 0 1 2
+	$(BIN)/python -m medtk.lab.pgsl_recording streams mnist --images jsma cw bim fgsm none pgsl --n-train 3000 --epochs 4 --seeds 0 1 2
+	$(BIN)/python -m medtk.lab.pgsl_recording streams mias_paper --images jsma cw bim fgsm none pgsl --splits line patient --epochs 10 --seeds 0 1 2
+	$(BIN)/python -m medtk.lab.pgsl_recording streams mnist --n-train 1000 --n-test 1000 --epochs 4 --cuts 1 2 4 6
 	$(BIN)/python -m medtk.lab.edge_systems_recording distillation pneumoniamnist --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.edge_systems_recording distillation chest_xray
 	$(BIN)/python -m medtk.lab.edge_systems_recording search pneumoniamnist --seeds 0 1
