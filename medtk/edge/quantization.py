@@ -114,7 +114,8 @@ def quantization_aware(
     """A network that is trained as usual and answers as its quantised export will.
 
     Normalisation is folded into the convolutions, every kernel is rounded, and so is what each layer gives to the next,
-    in the range that it has on the calibration images.
+    in the range that it has on the calibration images before this training. An export takes ranges of its own from the
+    trained network; after small steps the two are close.
 
     Parameters
     ----------

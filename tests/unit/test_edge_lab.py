@@ -1,0 +1,222 @@
+"""The experiment of paper 4 from end to end on tiny networks, its tables, its figures, and the rules of its claims."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import small_networks
+
+from medtk import edge as room
+from medtk import lab
+from medtk.data import CATALOG, Dataset, Split
+from medtk.errors import BadParameter
+from medtk.lab import check_small, edge, edge_plots, edge_recording, edge_spec, edge_tables
+from medtk.reproduction import compare, papers, records, rules_lightweight
+from medtk.reproduction.evidence import Evidence
+from medtk.settings import results_home
+
+SHAPE = (32, 32, 3)
+
+
+def xrays(source="mirror"):
+    splits = (Split(*small_networks.images_and_labels(n, 2, SHAPE, seed=s)) for s, n in enumerate((64, 8, 40)))
+    card = CATALOG["chest_xray"]
+    return Dataset("chest_xray", *splits, card.class_names, card, source, "0" * 64)
+
+
+@pytest.fixture(autouse=True)
+def homes(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("MEDTK_CACHE", str(tmp_path / "cache"))
+
+
+def test_steps_of_a_form():
+    assert edge_spec.steps("float") == []
+    assert edge_spec.steps("filters0.5+sparse0.8+qat8") == [("filters", 0.5), ("sparse", 0.8), ("qat", 8)]
+    for wrong in ("", "sparse", "qat8+", "floats", "filters0.5,qat8"):
+        with pytest.raises(BadParameter, match="form"):
+            edge_spec.steps(wrong)
+    assert all(edge_spec.steps(form) is not None for form in edge_spec.PLAN)
+
+
+def test_name_of_a_record_says_what_is_unusual():
+    usual = edge.Spec()
+    assert edge.record_name(usual, "qat8", "int8") == "chest_xray-mobilenetv2_035-100px-qat8-int8-s0"
+    other = edge.Spec(epochs=2, weights="random", seed=3)
+    assert edge.record_name(other, "float", "keras") == "chest_xray-mobilenetv2_035-random-100px-epochs2-float-keras-s3"
+
+
+def test_from_training_to_the_tables(monkeypatch, tmp_path, capsys):
+    spec = edge.Spec(network="tiny", size=32, epochs=3, tune_epochs=1, learning_rate=5e-3, batch_size=16)
+    monkeypatch.setattr(edge_recording.session.Run, "load", lambda self, name, *, size: xrays())
+    monkeypatch.setattr(edge, "measured", lambda *given, measured=edge.measured: measured(
+        *given, threads=(1, 2) if given[2] == "float32" else (1,), repeats=1, runs=2))  # fmt: skip
+    monkeypatch.setitem(edge_spec.PLAN, "float", ("float32", "int8"))
+    monkeypatch.setitem(edge_spec.PLAN, "sparse0.8", ("float32",))
+    forms = ["float", "sparse0.8", "filters0.5+qat8"]
+    assert edge_recording.missing(spec, forms) == {
+        "float": ["float32", "int8"], "sparse0.8": ["float32"], "filters0.5+qat8": ["int8"]
+    }  # fmt: skip
+    edge_recording.record(spec, forms)
+    assert edge_recording.missing(spec, forms) == {}
+    assert records.verify(results_home()) == []
+    found = {
+        (r["parameters"]["form"], r["parameters"]["recipe"]): r for r in edge_tables.recorded("chest_xray", "tiny")
+    }
+    assert set(found) == {
+        ("float", "float32"),
+        ("float", "int8"),
+        ("sparse0.8", "float32"),
+        ("filters0.5+qat8", "int8"),
+    }
+    sizes = {key: record["metrics"]["size"] for key, record in found.items()}
+    sparse, whole = sizes["sparse0.8", "float32"], sizes["float", "float32"]
+    assert sparse["bytes"] == whole["bytes"] and sparse["macs"] == whole["macs"]  # a zero saves nothing in the file
+    assert sparse["shipped_bytes"] < sparse["bytes"]
+    assert found["sparse0.8", "float32"]["metrics"]["network"]["sparsity"] > 0.5
+    assert sizes["filters0.5+qat8", "int8"]["macs"] < whole["macs"]
+    assert {"clean", "noise", "blur", "jpeg", "fgsm"} <= set(found["float", "int8"]["metrics"])
+    labels = records.load_predictions(found["float", "int8"], results_home())["labels"]
+    np.testing.assert_array_equal(labels, xrays().test.labels)
+    table = edge_tables.variants("chest_xray", "tiny")
+    assert list(table.index)[-1] == "sparse0.8 as float32" and len(table) == 4
+    assert table.loc["float as float32", "changed"] == "−0 +0, p 1"
+    assert table.loc["float as int8", "ms, 2 threads"] == "–"
+    assert edge_tables.conditions("chest_xray", "tiny").shape == (4, 5)
+    assert list(edge_tables.by_class("chest_xray", "tiny", CATALOG["chest_xray"].class_names).columns) == [
+        "normal",
+        "pneumonia",
+    ]
+    edge_recording.record(spec, forms)  # nothing is left to do
+    assert "Children" not in capsys.readouterr().out.splitlines()[-1]
+    plt.close(edge_plots.pareto(edge_tables.points(found.values()), floor=0.5, dataset=xrays("synthetic")))
+
+
+def test_synthetic_images_are_never_recorded(monkeypatch, tmp_path):
+    monkeypatch.setattr(edge_recording.session.Run, "load", lambda self, name, *, size: xrays("synthetic"))
+    with pytest.raises(Exception, match="never recorded"):
+        edge_recording.record(edge.Spec(network="tiny", size=32), ["float"])
+    with pytest.raises(SystemExit, match="form"):
+        edge_recording.main(["chest_xray", "--networks", "tiny", "--size", "32", "--forms", "sparse"])
+
+
+def made(form="float", recipe="float32", *, right=90, n=100, kb=100, ms=1.0, macs=1e6, seed=0, network="mobilenetv2",
+         dataset="chest_xray", shipped=None):  # fmt: skip
+    """A record of a network that gives `right` of `n` answers right, half of the images of each class."""
+    labels = np.arange(n) % 2
+    p = np.eye(2)[np.where(np.arange(n) < right, labels, 1 - labels)] * 0.8 + 0.1
+    spec = edge.Spec(dataset=dataset, network=network, seed=seed)
+    size = {"bytes": [1e3 * kb], "shipped_bytes": [1e3 * (shipped or kb)], "macs": [macs], "parameters": [1]}
+    timed = {"median_ms": [ms], "p95_ms": [2 * ms]}
+    measurements = {"size": size, "start-threads=1": {"cold_ms": [1], "peak_mb": [50]}}
+    measurements |= {name: timed for name in ("threads=1", "best-threads=1", "best-threads=2")}
+    return records.write(
+        results_home(), experiment="edge", paper="lightweight", name=edge.record_name(spec, form, recipe), cells=[],
+        parameters=edge.asdict(spec) | {"form": form, "recipe": recipe}, seed=seed, profile="scaled",
+        data={"name": dataset, "source": "mirror"}, weights={"source": "mirror"}, labels=labels,
+        predictions={"clean": p}, seconds=1, deviations=[], measurements=measurements,
+    )  # fmt: skip
+
+
+def evidence():
+    return Evidence({}, records.read_all(results_home()), lambda r: records.load_predictions(r, results_home()))
+
+
+def holds(rule):
+    return {case.name.split(",")[0]: case.holds for case in getattr(rules_lightweight, rule)(evidence())}
+
+
+def test_rules_on_made_records():
+    made()
+    made(recipe="keras", ms=9)
+    made(recipe="int8", right=89, kb=30, ms=0.5)
+    made(recipe="weights_int4", right=70, kb=20, ms=1.5)
+    made("qat4", "weights_int4", right=99, kb=20, ms=1.5)
+    made("sparse0.8", "float32", kb=100, shipped=30, ms=1.0)
+    made("filters0.5", "float32", kb=40, ms=0.6, macs=4e5)
+    int8, int4, qat4 = "float as int8", "float as weights_int4", "qat4 as weights_int4"
+    sparse, filters = "sparse0.8 as float32", "filters0.5 as float32"
+    assert holds("quantization_shrinks") == {int8: True, int4: False}
+    assert holds("bit_widths") == {int8: True, int4: False, qat4: False}
+    assert holds("pruning_shrinks") == {sparse: False, filters: True}
+    assert holds("pruning_kinds") == {sparse: False, filters: True}
+    assert holds("accuracy_kept") == {int8: True, int4: False, qat4: True, sparse: True, filters: True}
+    assert holds("accuracy_rises") == {int8: False, int4: False, qat4: True, sparse: False, filters: False}
+    assert holds("faster") == {int8: True, int4: False, qat4: False, sparse: False, filters: True}
+    assert holds("mobile_families") == {int8: True}
+    assert holds("three_tasks") == {"skin lesions": None, "diabetic retinopathy": None, "chest X-rays": True}
+    verdicts = {c["claim"]: c["verdict"] for c in compare.report(evidence().records, results_home())["claims"]}
+    texts = {claim.id: claim.text for claim in papers.load("lightweight").claims}
+    assert verdicts[texts["mobile_families"]] == "reproduced"
+    assert verdicts[texts["pruning_kinds"]] == "differs"
+    assert verdicts[texts["edge_latency"]] == "not_testable"
+
+
+def test_a_float_network_that_names_one_class_is_no_evidence():
+    made(right=52)
+    made(recipe="int8", right=52)
+    assert rules_lightweight.accuracy_kept(evidence()) == []
+
+
+def test_seeds_are_paired_and_averaged():
+    for seed, (whole, few) in enumerate(((90, 86), (80, 82))):
+        made(right=whole, seed=seed)
+        made(recipe="int8", right=few, seed=seed)
+    made(recipe="int8", right=10, seed=7)  # its float network is missing
+    (case,) = rules_lightweight.accuracy_kept(evidence())
+    assert case.holds and case.detail == "-1.0 points" and len(case.records) == 4
+
+
+def test_aims_are_judged_against_the_wide_float_network():
+    made(kb=9000, right=90)
+    made(recipe="keras", kb=9500, ms=8, right=90)
+    made(recipe="int8", kb=400, ms=2, right=90, network="mobilenetv2_035")
+    made("filters0.5", "int8", kb=300, ms=1, right=88, network="mobilenetv2_035")
+    made(recipe="float16", kb=4500, ms=2, right=90)
+    table = edge_tables.targets()
+    assert table[["form", "met"]].to_numpy().tolist() == [["float", "3 of 3"], ["filters0.5", "2 of 3"]]
+    assert table["times smaller"].tolist() == ["22.5", "30.0"]
+
+
+def test_a_frontier_holds_what_nothing_beats():
+    table = pd.DataFrame({"kilobytes": [5, 1, 3, 3, 4], "balanced_accuracy": [0.9, 0.6, 0.8, 0.7, 0.8]})
+    found = edge_plots.frontier(table, "kilobytes")
+    assert found["kilobytes"].tolist() == [1, 3, 5] and found["balanced_accuracy"].tolist() == [0.6, 0.8, 0.9]
+
+
+def test_figures_are_drawn():
+    kernel = np.random.default_rng(0).standard_normal((3, 3, 4, 1))
+    p = np.eye(2)[[0, 1, 1]]
+    for figure in (
+        edge_plots.rounding(kernel, {4: np.array(room.rounded_weights(kernel.astype(np.float32), 4))}),
+        edge_plots.bars({"a": [1, 2], "b": [2, 3]}, ["x", "y"], "kB", log=True),
+        edge_plots.schedule([0, 1], {"a": [0, 0.5]}),
+        edge_plots.sides(p, {"int8": p[::-1]}, np.array([0, 1, 1])),
+    ):
+        assert figure.axes
+        plt.close(figure)
+
+
+def test_empty_ledger_gives_empty_tables():
+    assert edge_tables.variants("chest_xray", "tiny").empty and edge_tables.targets().empty
+    assert lab.edge_tables.points([]).empty
+
+
+def test_exercises_take_right_answers_and_no_others(monkeypatch):
+    monkeypatch.setenv("MEDTK_STRICT_CHECKS", "1")
+    right = {
+        check_small.scale_and_zero: lambda a, b, n: ((b - a) / (2**n - 1), round(-a * (2**n - 1) / (b - a))),
+        check_small.stored_bytes: lambda h, w, i, o, b: h * w * i * o * b / 8 + 4 * o,
+        check_small.share_of_zeros: lambda t, n, f: f * (1 - max(1 - t / n, 0) ** 3),
+        check_small.break_even: lambda bits: 1 / bits,
+    }
+    wrong = {
+        check_small.scale_and_zero: lambda a, b, n: ((b - a) / 2**n, 0),
+        check_small.stored_bytes: lambda h, w, i, o, b: h * w * i * o * b / 8,
+        check_small.share_of_zeros: lambda t, n, f: f * t / n,
+        check_small.break_even: lambda bits: 0.5,
+    }
+    for check, answer in right.items():
+        check(answer)
+        with pytest.raises(AssertionError, match="Not yet"):
+            check(wrong[check])
