@@ -11,6 +11,7 @@ from medtk.reproduction import (
     rules_clustered_covid,
     rules_clustered_covid_rounds,
     rules_hospital,
+    rules_lightweight,
     rules_lightweight_systems,
     rules_pgsl,
 )
@@ -22,7 +23,7 @@ BOOKS = {
     "robust_transfer": (rules,),
     "clustered_covid": (rules_clustered_covid, rules_clustered_covid_rounds),
     "pgsl": (rules_pgsl,),
-    "lightweight": (rules_lightweight_systems,),
+    "lightweight": (rules_lightweight, rules_lightweight_systems),
     "hospital": (rules_hospital,),
 }
 

@@ -219,14 +219,12 @@ def test_every_missing_number_has_a_reason():
 
 # Claims that wait for an experiment, and for the rule that reads its records. Take a name out with its rule.
 WAITING = {
-    "lightweight": "pruning_shrinks quantization_shrinks bit_widths pruning_kinds accuracy_kept accuracy_rises faster "
-    "mobile_families three_tasks edge_latency",
 }
 
 
 def test_every_rule_is_a_function_or_known_to_be_missing():
     for study in papers.load_all():
-        missing = [claim.rule for claim in study.claims if rulebook.find(study.id, claim.rule) is None]
+        missing = [c.rule for c in study.claims if not c.untestable and rulebook.find(study.id, c.rule) is None]
         assert missing == WAITING.get(study.id, "").split()
         assert len({claim.id for claim in study.claims}) == len(study.claims) > 0
 
