@@ -32,7 +32,7 @@ def points(found: Iterable[dict]) -> pd.DataFrame:
 
     Columns: dataset, network, pixels, form, recipe, seeds, accuracy, balanced_accuracy, auc, low and high (Wilson's
     interval for the accuracy), kilobytes (as shipped), parameters, macs, ms and ms2 (one and two threads, least
-    disturbed block), p95, cold_ms, peak_mb.
+    disturbed block), p95, cold_ms, peak_mb. What was not measured is not a number.
     """
     groups: dict[tuple, list[dict]] = {}
     for record in found:
@@ -43,7 +43,7 @@ def points(found: Iterable[dict]) -> pd.DataFrame:
         metrics = [run["metrics"] for run in runs]
 
         def average(what, metric, metrics=metrics):
-            return mean(m[what][metric] for m in metrics)
+            return mean(m[what][metric] if what in m else np.nan for m in metrics)
 
         n, accuracy = metrics[0]["clean"]["n"], average("clean", "accuracy")
         low, high = intervals.wilson(accuracy * n, n)
@@ -81,7 +81,7 @@ def variants(dataset: str, network: str) -> pd.DataFrame:
             "kB": f"{row['kilobytes']:,.0f}",
             "million MACs": f"{row['macs'] / 1e6:.1f}",
             "ms": f"{row['ms']:.2f}",
-            "ms, 2 threads": f"{row['ms2']:.2f}",
+            "ms, 2 threads": "–" if np.isnan(row["ms2"]) else f"{row['ms2']:.2f}",
             "p95 ms": f"{row['p95']:.2f}",
             "first answer ms": f"{row['cold_ms']:,.0f}",
             "peak MB": f"{row['peak_mb']:.0f}",
