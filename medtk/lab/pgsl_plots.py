@@ -95,6 +95,7 @@ def trade_off(points: pd.DataFrame, *, dataset: Dataset | None = None) -> plt.Fi
                           xytext=(4, 4), textcoords="offset points")  # fmt: skip
     axis.set(xlabel="SSIM of the rebuilt test images (lower: more private)", ylabel="accuracy in use", xlim=(0, 1.02))
     axis.set_ylim(top=1.02)
-    axis.legend(fontsize=8, loc="lower right")
+    if kinds:
+        axis.legend(fontsize=8, loc="lower right")
     figure.tight_layout()
     return stamp(figure, dataset)

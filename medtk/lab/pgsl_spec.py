@@ -141,4 +141,5 @@ def record_name(dataset: Dataset, spec: Spec) -> str:
     split = f"-{spec.split}" if dataset.name == "mias_paper" else ""
     names = ("size", "epochs", "batch_size", "cut", "mu", "theta", "gamma", "epsilon", "guide_epochs")
     changed = unusual(spec, Spec(), names)
-    return f"{dataset.name}{split}-n{len(dataset.train)}-{spec.images}{changed}-s{spec.seed}"
+    test = "" if len(dataset.test) == SAID.get(dataset.name, (0, 0))[1] else f"-t{len(dataset.test)}"
+    return f"{dataset.name}{split}-n{len(dataset.train)}{test}-{spec.images}{changed}-s{spec.seed}"

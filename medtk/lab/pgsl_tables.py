@@ -84,7 +84,7 @@ def recorded() -> pd.DataFrame:
         for what, condition in names.items():
             line[f"accuracy, {what}"] = _mean(runs, condition, "accuracy")
         lines.append(line)
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=[*columns, *(f"accuracy, {what}" for what in shown)])
 
 
 def trade_offs() -> pd.DataFrame:

@@ -1,0 +1,184 @@
+"""The experiments of paper 3: splits, cells, names, the records of tiny runs, and the tables made from them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_networks import images_and_labels
+
+from medtk import split_learning as sl
+from medtk.data import CATALOG, Dataset, Split
+from medtk.errors import BadParameter, UnknownName
+from medtk.lab import check_pgsl, pgsl, pgsl_images, pgsl_plots, pgsl_spec, pgsl_tables, session
+from medtk.lab.pgsl_spec import Spec
+from medtk.reproduction import papers, records, rules_pgsl
+from medtk.reproduction.evidence import Evidence
+
+
+def dataset(name="mnist", n=24, groups=None):
+    """Grey images of 16 pixels in two classes, the one brighter on the left."""
+    random = np.random.default_rng(0)
+
+    def split(size):
+        labels = np.arange(size) % 2
+        images = 0.3 * random.random((size, 16, 16, 1), np.float32)
+        images[labels == 1, :, :8] += 0.5
+        return Split(images, labels, None if groups is None else groups(size))
+
+    return Dataset(name, split(n), split(4), split(10), ("a", "b"), CATALOG[name], "mirror", "0" * 64)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Networks of a few filters, so that a run takes seconds."""
+    build = sl.build
+    monkeypatch.setattr(sl, "build", lambda *a, **k: build(*a, **{"filters": 4, **k}), raising=False)
+
+
+def test_splits_by_line_and_by_patient():
+    whole = dataset("mias_paper", groups=lambda n: np.array([f"woman {k // 2}" for k in range(n)]))
+    lines = pgsl_spec.prepared(whole, Spec(split="line"))
+    patients = pgsl_spec.prepared(whole, Spec(split="patient"))
+    assert len(patients.train) == 28 and len(patients.val) == 0 and len(lines.train) == 28
+    np.testing.assert_array_equal(patients.test.images, whole.test.images)
+    for found in (lines, patients):
+        assert np.bincount(found.test.labels).tolist() == np.bincount(whole.test.labels).tolist()
+    everything = np.sort(np.concatenate([lines.train.images, lines.test.images]), axis=None)
+    before = np.concatenate([whole.train.images, whole.val.images, whole.test.images])
+    np.testing.assert_array_equal(everything, np.sort(before, axis=None))
+    again, other = (pgsl_spec.prepared(whole, Spec(split="line", seed=seed)) for seed in (0, 1))
+    np.testing.assert_array_equal(again.test.images, lines.test.images)
+    assert not np.array_equal(other.test.images, lines.test.images)
+    part = pgsl_spec.prepared(dataset(), Spec(), n_train=10, n_test=6)
+    assert (len(part.train), len(part.test)) == (10, 6)
+
+
+def test_what_a_run_answers():
+    found = dataset()
+    rows = {cell["row"]: cell["predictions"] for cell in pgsl_spec.cells(found, Spec())}
+    assert rows == {"S_r": "recovered", "S_f": "fused", "S_a": "attacked", "PGSL": "pgsl"}
+    (cell,) = pgsl_spec.cells(found, Spec(images="cw"))
+    assert (cell["row"], cell["column"], cell["predictions"]) == ("C&W [36]", "MNIST", "attacked")
+    for other in (Spec(images="none"), Spec(cut=3), Spec(mu=0.1), Spec(split="patient")):
+        assert pgsl_spec.cells(found, other) == []
+    for entry in pgsl_spec.cells(found, Spec()):
+        papers.load("pgsl").cell(entry["table"], entry["row"], entry["column"])
+
+
+def test_names_and_deviations_tell_what_differs():
+    found = dataset()
+    assert pgsl_spec.record_name(found, Spec(seed=2)) == "mnist-n24-t10-pgsl-s2"
+    assert pgsl_spec.record_name(found, Spec(images="jsma", epochs=4)) == "mnist-n24-t10-jsma-epochs4-s0"
+    assert "24 of 60,000 training images" in pgsl_spec.deviations(Spec(), found)
+    films = replace(found, name="mias_paper")
+    said = pgsl_spec.deviations(Spec(split="patient", cut=4), films)
+    assert "split by patient instead of by line" in said and "cut behind convolution 4 instead of 2" in said
+    assert pgsl_spec.record_name(films, Spec(split="patient")).startswith("mias_paper-patient-")
+    with pytest.raises(UnknownName, match="jsma"):
+        Spec(images="jmsa")
+    with pytest.raises(BadParameter, match="even"):
+        Spec(size=27)
+
+
+def test_records_of_the_method_and_of_networks_in_one_piece(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
+    found, spec = dataset(), Spec(epochs=1, batch_size=12, guide_epochs=6)
+    run = session.start("34", profile="scaled")
+    made, record = pgsl.recorded(run, found, spec, progress=False)
+    assert {"recovered", "fused", "attacked", "pgsl", "pgsl-guessed"} <= record["metrics"].keys()
+    stored = records.load_predictions(record, tmp_path)
+    fused = sl.adaptive_fusion(*(made.predictions[name] for name in sl.STREAMS))
+    np.testing.assert_allclose(stored["pgsl"], fused, atol=2e-3)
+    assert record["metrics"]["rounds"]["megabytes"] == pytest.approx(24 * (2 * 8 * 8 * 4 * 4 + 8) / 1e6, rel=1e-3)
+    assert record["metrics"]["attack"]["mse"] > 0
+    assert "random starting weights" not in " ".join(record["deviations"])
+    # The same again comes out of the cache with the same answers.
+    again, _ = pgsl.recorded(run, found, spec, progress=False)
+    assert again.fit.from_cache and not made.fit.from_cache
+    np.testing.assert_array_equal(again.predictions["pgsl"], made.predictions["pgsl"])
+
+    jsma = pgsl.recorded(run, found, replace(spec, images="jsma"), progress=False)[1]
+    plain = pgsl.recorded(run, found, replace(spec, images="none"), progress=False)[1]
+    assert list(plain["metrics"])[:5] and {"unattacked", "jsma", "cw", "bim", "fgsm"} <= plain["metrics"].keys()
+    assert jsma["metrics"]["attacked"]["n"] == 10 and plain["cells"] == []
+    table = pgsl_tables.networks({"a": jsma, "b": plain})
+    assert table.loc["b", "attacked, true label"] == "–" and "%" in table.loc["a", "attacked, guessed label"]
+    assert list(pgsl_tables.streams(record).index) == ["S_r", "S_f", "S_a", "PGSL"]
+    assert len(pgsl_tables.under_attack(plain, {"jsma": "JSMA"})) == 2
+    listed = pgsl_tables.recorded()
+    assert set(listed["trained on"]) == {"pgsl", "jsma", "none"} and (listed["seeds"] == 1).all()
+    assert records.verify(tmp_path) == []
+
+
+def test_recovery_is_recorded_for_every_mu(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
+    found = dataset()
+    run = session.start("32", profile="scaled")
+    images, record = pgsl_images.recovery(run, found, Spec(guide_epochs=6), progress=False)
+    assert len(record["cells"]) == 10 and {cell["row"] for cell in record["cells"]} == {"MNIST"}
+    error = ((np.clip(images["mu=0.55"], 0, 1) - images["plain"]) ** 2).mean()
+    assert record["metrics"]["mu=0.55"]["mse"] == pytest.approx(error, rel=1e-4)
+    assert record["metrics"]["map_taken_off"]["mse"] <= record["metrics"]["attacked"]["mse"]
+    assert len(pgsl_tables.by_mu(record)) == 12
+    figure = pgsl_plots.errors_by_mu({"a": record}, dataset=found)
+    assert len(figure.axes[0].lines) == 4
+
+
+def test_figures_are_drawn():
+    points = pd.DataFrame(
+        {"defence": ["none", "laplace 1", "laplace 2"], "accuracy": [0.9, 0.8, 0.7], "SSIM": [0.8, 0.5, 0.4]}
+    )
+    axis = pgsl_plots.trade_off(points).axes[0]
+    assert len(axis.texts) == 3 and len(axis.lines) == 2  # one line a kind of defence
+    assert pgsl_plots.trade_off(points.iloc[:0]) is not None
+    images, _ = images_and_labels(3)
+    assert len(pgsl_plots.rows({"a": images[..., :1], "b": images[..., :1] - 0.5}).axes) == 6
+    assert len(pgsl_plots.learning({"a": [{"loss": 1.0}, {"loss": 0.5}]}).axes[0].lines) == 1
+
+
+def entry(cut, accuracy, seed=0, **changes):
+    p = {"dataset": "mnist", "images": "pgsl", "split": "line", "size": 28, "n_train": 9, "n_test": 5, "epochs": 4}
+    p |= {"batch_size": 32, "mu": 0.55, "cut": cut} | changes
+    return {
+        "id": f"{cut}-{seed}",
+        "experiment": "streams",
+        "parameters": p,
+        "metrics": {"pgsl": {"accuracy": accuracy}},
+    }
+
+
+def test_the_best_cut_is_judged_among_like_runs():
+    def verdict(*found):
+        return rules_pgsl.early_cut(Evidence({}, list(found)))[1]
+
+    assert verdict(entry(2, 0.9), entry(1, 0.8), entry(4, 0.7)).holds is True
+    assert verdict(entry(2, 0.9), entry(2, 0.7, seed=1), entry(1, 0.85)).holds is False
+    assert verdict(entry(2, 0.9), entry(1, 0.95, n_train=99)).holds is None
+    assert verdict(entry(2, 0.9)).holds is None
+
+
+@pytest.mark.parametrize(("subtracted", "holds"), [(0.02, False), (0.05, True)])
+def test_the_map_is_withheld_if_taking_it_off_does_not_help(subtracted, holds):
+    metrics = {"subtracted": {"mse": subtracted}, "unaware": {"mse": 0.03}}
+    record = {"id": "x", "experiment": "inversion", "parameters": {"dataset": "mnist"}, "metrics": metrics}
+    missing, case = rules_pgsl.map_withheld(Evidence({}, [record]))
+    assert missing.holds is None and case.holds is holds and case.records == ("x",)
+
+
+def test_checks_tell_right_from_wrong(monkeypatch, capsys):
+    monkeypatch.delenv("MEDTK_STRICT_CHECKS", raising=False)
+    right = {
+        check_pgsl.soft_threshold: lambda v, b: np.sign(v) * np.maximum(np.abs(v) - b, 0),
+        check_pgsl.cheaper_split: lambda n, a, w: n * a < w,
+        check_pgsl.on_both_sides: lambda a, b: np.isin(b, a).mean(),
+        check_pgsl.fused_scores: lambda s, w: (w * s.max(axis=1)) / (w * s.max(axis=1)).sum() @ s,
+        check_pgsl.undone: lambda t: sl.to_pixels(t[None])[0, ..., 0],
+        check_pgsl.returned_gradient: None,
+    }
+    for check, answer in right.items():
+        if answer:
+            check(answer)
+            assert capsys.readouterr().out == "Right.\n"
+        check(lambda *given: 0.123)
+        assert capsys.readouterr().out.startswith("Not yet")
