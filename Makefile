@@ -53,8 +53,8 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.covid_rounds_recording late --splits patient --seeds 0 1
 	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 80 --local-epochs 2 --batch-size 32 --learning-rate 0.001 --splits frame patient
 	$(BIN)/python -m medtk.lab.edge_recording chest_xray --networks mobilenetv2_035 --seeds 0 1 2
-	$(BIN)/python -m medtk.lab.edge_recording chest_xray --networks mobilenetv2 medium small shufflenetv2_050 mobilenetv3small --forms float qat8 --seeds 0
-	$(BIN)/python -m medtk.lab.edge_recording pneumoniamnist dermamnist --networks small mobilenetv2_035 --forms float qat8 qat4 sparse0.8 filters0.5 filters0.5+qat8 --seeds 0
+	$(BIN)/python -m medtk.lab.edge_recording chest_xray --networks mobilenetv2 medium small shufflenetv2_050 mobilenetv3small --forms float tuned qat8 --seeds 0
+	$(BIN)/python -m medtk.lab.edge_recording pneumoniamnist dermamnist --networks small mobilenetv2_035 --forms float tuned qat8 qat4 sparse0.8 filters0.5 filters0.5+qat8 --seeds 0
 	$(BIN)/python -m medtk.lab.pgsl_recording recovery mnist --n-test 1000 --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.pgsl_recording recovery mias_paper --splits line patient --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.pgsl_recording streams mnist --images jsma cw bim fgsm none pgsl --n-train 3000 --epochs 4 --seeds 0 1 2

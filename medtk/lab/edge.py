@@ -91,7 +91,7 @@ def formed(start: Start, form: str, *, progress: bool = True) -> Formed:
     start : Start
     form : str
         Such as ``sparse0.8`` (share of zeros), ``filters0.5`` (share of filters kept), ``qat8`` (bits), or several with
-        a plus between them.
+        a plus between them; ``tuned`` trains on as long as each of these, and is what to compare them with.
     progress : bool
 
     Returns
@@ -105,6 +105,8 @@ def formed(start: Start, form: str, *, progress: bool = True) -> Formed:
             fit = _trained_on(start, model, f"filters {value:g}", progress=progress)
         elif what == "sparse":
             fit = _trained_on(start, model, f"sparse {value:g}", sparsity=value, progress=progress)
+        elif what == "tuned":
+            fit = _trained_on(start, model, "tuned", progress=progress)
         else:
             bits = int(value)
             aware = edge.quantization_aware(

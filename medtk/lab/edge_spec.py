@@ -21,6 +21,7 @@ NAMES = {
 # What a network is made of before the export, and the files that are made of it. ``keras``: not exported.
 PLAN = {
     "float": ("keras", *RECIPES),
+    "tuned": ("float32", "int8"),  # as much more training as the others get, and nothing else
     "qat8": ("int8",),
     "qat4": ("weights_int4",),
     "sparse0.5": ("float32", "int8"),
@@ -32,7 +33,7 @@ PLAN = {
     "filters0.5+qat8": ("int8",),
     "filters0.5+sparse0.8": ("int8",),
 }
-STEP = re.compile(r"(qat|sparse|filters)([0-9.]+)")
+STEP = re.compile(r"(qat|sparse|filters)([0-9.]+)|(tuned)")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def steps(form: str) -> list[tuple[str, float]]:
     found = [STEP.fullmatch(part) for part in form.split("+")]
     if not all(found):
         raise BadParameter(f"A form is 'float' or steps such as filters0.5+sparse0.8+qat8, not {form!r}.")
-    return [(match[1], float(match[2])) for match in found]
+    return [(match[1] or "tuned", float(match[2] or 0)) for match in found]
 
 
 def record_name(spec: Spec, form: str, recipe: str) -> str:

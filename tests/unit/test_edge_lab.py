@@ -32,6 +32,7 @@ def homes(tmp_path, monkeypatch):
 
 def test_steps_of_a_form():
     assert edge_spec.steps("float") == []
+    assert edge_spec.steps("tuned") == [("tuned", 0)]
     assert edge_spec.steps("filters0.5+sparse0.8+qat8") == [("filters", 0.5), ("sparse", 0.8), ("qat", 8)]
     for wrong in ("", "sparse", "qat8+", "floats", "filters0.5,qat8"):
         with pytest.raises(BadParameter, match="form"):
