@@ -9,7 +9,7 @@ _PLACES = {
     "defenses": ["clip", "distance_correlation", "laplace", "prune"],
     "generator": ["Gan", "invert_by_generator", "train_gan"],
     "gradient_matching": ["Rebuilt", "dlg", "gradient_of_each", "idlg", "label_of", "match"],
-    "lenet": ["lenet"],
+    "leaky_network": ["lenet"],
     "measures": ["baselines", "errors", "mse", "psnr", "ssim"],
 }
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}

@@ -5,7 +5,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from medtk import lab
 from medtk.errors import DataUnavailable, MedtkError
@@ -21,7 +21,7 @@ SMALL = {"mnist": 28, "mias_paper": 32}  # pixels, where one network is attacked
 EPOCHS = {"mnist": 4, "mias_paper": 6}
 EFFORT = {"mnist": {}, "mias_paper": {"decoder_epochs": 30, "gan_epochs": 60}}
 # Made here: name of the record, seed, and ``make(run)``.
-Planned = tuple[str, int, callable]
+Planned = tuple[str, int, Callable]
 
 
 def usual(dataset: str, defense: str = "none", strength: float = 0.0, seed: int = 0) -> Spec:
@@ -78,8 +78,8 @@ def planned(experiment: str, dataset: str, chosen: argparse.Namespace) -> Iterat
                 )
 
 
-def main() -> None:
-    """Read the command line and make every recording that is not in the ledger yet."""
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """What was asked for on the command line."""
     parser = argparse.ArgumentParser(description="Record chapter 33: inversion of what split networks send.")
     parser.add_argument("experiment", choices=("inversion", "gradients", "depth", "attributes"))
     parser.add_argument("datasets", nargs="+", choices=list(SIZES))
@@ -88,7 +88,12 @@ def main() -> None:
     parser.add_argument(
         "--defenses", nargs="+", default=list(STRENGTHS), help="with a strength behind a hyphen: laplace-0.5"
     )
-    chosen = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Make every recording that was asked for and is not in the ledger yet."""
+    chosen = parsed()
     try:
         for dataset in chosen.datasets:
             for name, seed, make in planned(chosen.experiment, dataset, chosen):

@@ -1,0 +1,183 @@
+"""The experiments of chapter 33 on small images: what is attacked, what is recorded, what the tables say of it."""
+
+import csv
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from medtk import lab, split_learning
+from medtk.data import CATALOG, Dataset, Split
+from medtk.errors import BadParameter, DataUnavailable, UnknownName
+from medtk.lab import inversion, inversion_more, inversion_recording, inversion_views
+from medtk.lab.inversion_spec import STRENGTHS, Spec, as_study, cells, deviations, record_name
+from medtk.reproduction import papers, records
+
+SMALL = {"epochs": 1, "decoder_epochs": 2, "gan_epochs": 1, "latent_steps": 3}
+
+
+def dataset(n=32, n_test=6, size=12):
+    random = np.random.default_rng(0)
+    parts = {}
+    for part, count in (("train", n), ("val", 0), ("test", n_test)):
+        labels = np.arange(count) % 10
+        images = 0.3 * random.random((count, size, size, 1), np.float32)
+        images[np.arange(count), labels, labels] = 0.9
+        parts[part] = Split(images, labels.astype(np.int64))
+    card = CATALOG["mnist"]
+    return Dataset("mnist", **parts, class_names=card.class_names, card=card, source="mirror", sha256="0" * 64)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """One run of each experiment, with what it rebuilt and its record."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDTK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        run, images = lab.start("33", profile="reader"), dataset()
+        spec = Spec("pgsl", **SMALL)
+        found = {"pgsl": inversion.defended(run, images, spec, progress=False)}
+        none = Spec(**SMALL)
+        found["depth"] = inversion_more.depth(run, images, none, cuts=(1, 2), progress=False)
+        few = replace(images, test=images.test.take(slice(0, 2)))
+        found["gradients"] = inversion_more.gradients(run, few, iterations=4, n_defended=1, spec=none, progress=False)
+        assert records.verify(run.home) == []
+        return found
+
+
+def test_the_whole_method_is_attacked_and_recorded(made):
+    images, record, target = made["pgsl"]
+    test = dataset().test.images
+    assert {name for name in images if name != "map"} <= set(inversion_views.ACTIVATIONS)
+    for name, rebuilt in images.items():
+        assert rebuilt.shape == (test.shape if name != "map" else (6, 6, 6, 1))
+        assert name == "map" or (rebuilt.min() >= 0 and rebuilt.max() <= 1)
+    # What the first layer sees is the attacked image and the sum of what was added to each block.
+    attacked, total = split_learning.parted(target.tensors["test"])
+    np.testing.assert_array_equal(attacked, target.attacked["test"])
+    np.testing.assert_allclose(total, split_learning.to_channels(attacked - test).sum(axis=-1, keepdims=True))
+    assert set(record["metrics"]) >= {"server", "read decoder", "read dcgan", "mean", "zero", "attacked", "map"}
+    blind = np.mean((dataset().train.images.mean(axis=0) - test) ** 2)
+    assert record["metrics"]["mean"]["mse"] == pytest.approx(blind, rel=1e-4)
+    rows = {(cell["table"], cell["row"]) for cell in record["cells"]}
+    assert rows == {("I", "JSMA + DCGAN"), ("I", "Ours (DCGAN)")}
+    assert any("another client" in one for one in record["deviations"])
+
+
+def test_a_client_that_takes_images_rearranges_them_as_the_room_does(made):
+    target = made["pgsl"][2]
+    images = dataset().test.images
+    through = inversion._from_images(target.client, images.shape[1:])
+    tensors = split_learning.with_map(images, np.zeros_like(images))
+    np.testing.assert_allclose(through.predict(images, verbose=0), target.client.predict(tensors, verbose=0), atol=1e-5)
+
+
+def test_gradients_answer_their_rows_of_both_tables(made):
+    images, record = made["gradients"]
+    rows = {(cell["table"], cell["row"]): cell for cell in record["cells"]}
+    assert len(rows) == 10 and {table for table, _ in rows} == {"I", "II"}
+    assert rows["I", "Ours (iDLG)"]["predictions"] == "recovered idlg"
+    assert record["metrics"]["idlg"]["right_label"] == 1
+    assert set(images) - {"recovered dlg", "jsma dlg", "noise dlg"} <= set(inversion_views.GRADIENTS)
+    assert record["metrics"]["dlg"]["n"] == 2 and record["metrics"]["jsma dlg"]["n"] == 1
+
+
+def test_tables_and_figures_of_the_chapter(made):
+    table = inversion_views.attacks([made["pgsl"][1]], inversion_views.ACTIVATIONS)
+    assert table["attack"].iloc[-1] == "no inversion: black" and len(table) == 9
+    assert inversion_views.attacks([], inversion_views.GRADIENTS).empty
+    by_defense = inversion_views.by_defense([made["pgsl"][1], made["pgsl"][1]])
+    assert by_defense["defence"].tolist() == ["pgsl"] and by_defense["seeds"].tolist() == [2]
+    metrics = made["pgsl"][1]["metrics"]
+    nearest = by_defense["nearest attack"][0]
+    best = max(
+        (metrics[name]["ssim"], title)
+        for name, title in inversion_views.ACTIVATIONS.items()
+        if not title.startswith("no inversion") and name in metrics
+    )
+    assert nearest == best[1]
+    points = inversion_views.points([made["pgsl"][1]])
+    assert points["SSIM"][0] == metrics["decoder"]["ssim"]
+    said = inversion_views.verdict(made["pgsl"][1])
+    assert f"{metrics['decoder']['mse']:.4f}" in said and f"{metrics['subtracted']['mse']:.4f}" in said
+    figure = inversion_views.depth([made["depth"][1]])
+    assert len(figure.axes) == 2
+    inversion_views.panels({"original": dataset().test.images, **{"decoder": made["pgsl"][0]["decoder"]}})
+    plt.close("all")
+
+
+def test_of_map_is_one_for_the_map_itself_and_leaves_empty_maps_out():
+    true = np.zeros((3, 4, 4, 1))
+    true[0, 1, 1] = true[1, 2, 3] = 2.0
+    found = inversion.of_map(true, true)
+    np.testing.assert_allclose(found["correlation"], [1, 1])
+    np.testing.assert_allclose(found["explained"], [1, 1])
+    np.testing.assert_allclose(inversion.of_map(0 * true, true)["explained"], [0, 0])
+    np.testing.assert_allclose(inversion.of_map(-9 * true, true)["explained"], [-1, -1])
+
+
+def test_settings_that_cannot_be_are_refused_and_names_tell_runs_apart():
+    with pytest.raises(UnknownName, match="defense"):
+        Spec("hope")
+    for wrong in ({"defense": "laplace"}, {"defense": "pgsl", "strength": 1.0}, {"cut": 7}):
+        with pytest.raises(BadParameter):
+            Spec(**wrong)
+    specs = [Spec(name, strength) for name, strength in STRENGTHS.items()]
+    specs += [Spec("laplace", 0.5), Spec(cut=3), Spec(epochs=9), Spec(seed=1), Spec(gamma=0.2), Spec(latent_steps=9)]
+    names = [record_name("mnist", 28, spec) for spec in specs]
+    assert len(set(names)) == len(specs)
+    assert Spec("laplace", 2.0).on_activations.noise == 2 and Spec("pgsl").on_activations.noise == 0
+    assert as_study(Spec(gamma=0.2, seed=3)).gamma == 0.2 and as_study(Spec()).split == "patient"
+    assert any("32 of 60,000" in one for one in deviations(dataset(), Spec()))
+
+
+def test_every_row_that_a_record_answers_is_a_row_of_the_paper():
+    known = {cell.key for cell in papers.load("pgsl").cells}
+    rows = inversion_more._gradient_rows()
+    for spec in (Spec(), Spec("laplace", 1.0), Spec("pgsl")):
+        rows += inversion._rows(spec)
+    answered = {(cell["table"], cell["row"], cell["column"]) for cell in cells(dataset(), rows)}
+    assert answered <= known
+    assert {row for table, row, _ in answered if table == "I"} == {row for table, row, _ in known if table == "I"}
+    assert cells(replace(dataset(), name="breastmnist"), rows) == []
+    assert inversion._rows(Spec(cut=3)) == [] and inversion._rows(Spec("laplace", 2.0)) == []
+
+
+def test_attributes_follow_the_films_of_each_patient(tmp_path, monkeypatch):
+    card = CATALOG["mias_paper"]
+    lines = [
+        {"patient_id": f"p{i // 2}", "side": ("right", "left")[i % 2], "tissue": "DFG"[i % 3], "split": split,
+         "label": card.class_names[i % 3]}
+        for i, split in enumerate(["train", "train", "test", "test", "train", "train"])
+    ]  # fmt: skip
+    (tmp_path / "mias").mkdir()
+    with (tmp_path / "mias" / card.manifest["table"]).open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    monkeypatch.setenv("MEDTK_DATA", str(tmp_path))
+
+    def split(rows):
+        labels = np.array([i % 3 for i in rows])
+        return Split(np.zeros((len(rows), 4, 4, 1), np.float32), labels, np.array([f"p{i // 2}" for i in rows]))
+
+    # Whole patients in another order than the table's, each one's films in its order.
+    images = Dataset(
+        "mias_paper", split([4, 5, 0, 1]), split([]), split([2, 3]), card.class_names, card, "mirror", "0" * 64
+    )
+    names, ids = inversion_more.mammogram_attributes(images, "side")
+    assert names == ("left", "right") and ids["train"].tolist() == [1, 0, 1, 0] and ids["test"].tolist() == [1, 0]
+    with pytest.raises(BadParameter, match="order of its table"):
+        inversion_more.mammogram_attributes(replace(images, train=split([5, 4, 0, 1])), "side")
+    with pytest.raises(DataUnavailable):
+        inversion_more.mammogram_attributes(replace(images, source="synthetic"), "side")
+
+
+def test_the_recorder_plans_what_was_asked_for():
+    chosen = inversion_recording.parsed(
+        ["inversion", "mnist", "--defenses", "none", "laplace-0.5", "--seeds", "0", "1"]
+    )
+    names = [name for name, *_ in inversion_recording.planned("inversion", "mnist", chosen)]
+    assert len(set(names)) == 4 and sum("laplace0.5" in name for name in names) == 2
+    other = inversion_recording.parsed(["attributes", "mias_paper"])
+    assert len(list(inversion_recording.planned("attributes", "mias_paper", other))) == 2
