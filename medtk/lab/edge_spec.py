@@ -62,7 +62,7 @@ class Spec:
     epochs: int = 6
     learning_rate: float = 5e-4
     tune_epochs: int = 3
-    tune_learning_rate: float = 1e-4
+    tune_learning_rate: float = 5e-4
     batch_size: int = 32
     seed: int = 0
 
