@@ -6,6 +6,7 @@ only: nothing that is sent can be run. Every step is the one that `LocalClient` 
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import secrets
@@ -121,9 +122,11 @@ def remote_clients(folders: dict[str, Path], *, cut_layer: str, **network) -> It
     Raises
     ------
     MedtkError
-        If a client does not call or ends early.
+        If Flower is not installed, or if a client does not call, ends early or refuses what it is told.
     """
-    key, started, clients = secrets.token_bytes(32), [], []
+    if importlib.util.find_spec("flwr") is None:
+        raise MedtkError("Clients in processes of their own need Flower: `pip install 'medtk[federated]'`.")
+    key, clients = secrets.token_bytes(32), []
     with contextlib.ExitStack() as last:
         listener = last.enter_context(Listener(("127.0.0.1", 0), authkey=key))
         listener._listener._socket.settimeout(PATIENCE)  # accept() has no limit of its own
@@ -131,7 +134,6 @@ def remote_clients(folders: dict[str, Path], *, cut_layer: str, **network) -> It
             child = subprocess.Popen(
                 [sys.executable, "-m", "medtk.split_learning.processes"], stdin=subprocess.PIPE, env=dict(os.environ)
             )
-            started.append(child)
             last.callback(_end, child)
             child.stdin.write(f"{listener.address[1]} {key.hex()}\n".encode())
             child.stdin.close()
@@ -185,13 +187,14 @@ def serve(line: Connection) -> None:
 
 def planned(path: str, cut_layer: str, n_classes: int, input_shape: Sequence[int], **network):
     """The client of a plan, in its own process."""
+    with np.load(path, allow_pickle=False) as file:
+        images, labels = file["images"], file["labels"]
     from medtk import split_learning, training
     from medtk.data import Split
 
     training.be_deterministic()
     model = split_learning.build(n_classes, tuple(input_shape), **network)
-    with np.load(path, allow_pickle=False) as file:
-        split = Split(file["images"], file["labels"])
+    split = Split(images, labels)
     return split_learning.LocalClient(Path(path).stem, split_learning.split_at(model, cut_layer)[0], split)
 
 

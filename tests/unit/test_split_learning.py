@@ -1,5 +1,7 @@
 """Split training is training: equal to the network in one piece, whoever holds which part."""
 
+from multiprocessing import Pipe
+
 import numpy as np
 import pytest
 from small_networks import images_and_labels
@@ -149,3 +151,15 @@ def test_messages_come_out_as_they_went_in():
     for array, back in zip(given, found, strict=True):
         np.testing.assert_array_equal(array, back)
         assert np.asarray(array).dtype == back.dtype
+
+
+def test_a_client_without_images_or_that_has_ended_is_named(tmp_path):
+    with (
+        pytest.raises(MedtkError, match="clinic: FileNotFoundError"),
+        sl.remote_clients({"clinic": tmp_path / "none.npz"}, cut_layer="bn_2", n_classes=3, input_shape=SHAPE),
+    ):
+        pass
+    here, there = Pipe()
+    there.close()
+    with pytest.raises(MedtkError, match="clinic has ended before it answered 'start'"):
+        sl.RemoteClient("clinic", here).start(0, 0)
