@@ -11,14 +11,16 @@ from pathlib import Path
 from medtk.edge.networks import NETWORKS
 from medtk.errors import DataUnavailable, MedtkError
 from medtk.lab import edge, session
-from medtk.lab.edge_spec import EXPERIMENT, PAPER, PLAN, Spec, record_name
+from medtk.lab.edge_spec import EXPERIMENT, PAPER, PLAN, Spec, record_name, steps
 from medtk.settings import results_home
 
 SIZES = {"chest_xray": 100, "pneumoniamnist": 32, "dermamnist": 32}
 
 
 def missing(spec: Spec, forms: list[str]) -> dict[str, list[str]]:
-    """Recipes of each form that the ledger does not hold."""
+    """Recipes of each form that the ledger does not hold; a form that cannot be is refused here."""
+    for form in forms:
+        steps(form)
     folder = results_home() / PAPER / EXPERIMENT
     found = {
         form: [r for r in PLAN.get(form, ("int8",)) if not (folder / f"{record_name(spec, form, r)}.json").is_file()]
