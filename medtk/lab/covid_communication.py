@@ -13,7 +13,6 @@ from medtk.data.hospitals import Hospital
 from medtk.lab import covid
 from medtk.lab.covid_spec import PAPER, Spec
 from medtk.lab.session import Run
-from medtk.reproduction import records
 
 EXPERIMENT = "communication"
 STATED_ROUNDS = (30, 50, 100)  # of Table II
@@ -173,8 +172,3 @@ def break_evens(record: dict) -> dict[str, float]:
         for name, m in found.items()
         if name.startswith("images-")
     }
-
-
-def ledger(home) -> list[dict]:
-    """Records of this experiment."""
-    return [r for r in records.read_all(home) if (r["paper"], r["experiment"]) == (PAPER, EXPERIMENT)]

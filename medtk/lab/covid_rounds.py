@@ -98,6 +98,11 @@ def late_run(
     return Made(result, clusters)
 
 
+def answers(model: keras.Model, images: Mapping[str, Dataset], made: Made) -> dict[str, np.ndarray]:
+    """Probabilities for the test images by modality, each answered by a client of its own modality."""
+    return {modality: found["clean"] for modality, found in covid.conditions(model, images, made).items()}
+
+
 def losses(model: keras.Model, weights: Weights, split: Split) -> np.ndarray:
     """Cross-entropy of each image, shape (n,); the model's weights are overwritten."""
     federated.put(model, weights)
@@ -137,7 +142,7 @@ def late_recorded(
 ) -> dict[str, dict]:
     """Run `late_run` and write one record a modality, with the curve of its test images."""
     made = late_run(spec, model, images, late)
-    answers = covid.conditions(model, images, made)
+    tested = answers(model, images, made)
     ticks = late.delay if late.treatment == "wait" else 1  # how long a round of this run took
     found = {}
     for modality, dataset in images.items():
@@ -146,7 +151,7 @@ def late_recorded(
         found[modality] = _write(
             run, dataset, spec, modality, made,
             experiment=LATE, name=late_name(spec, late, modality), parameters=asdict(late),
-            predictions={"clean": answers[modality]["clean"]}, measurements={"rounds": curves},
+            predictions={"clean": tested[modality]}, measurements={"rounds": curves},
         )  # fmt: skip
     return found
 
@@ -154,13 +159,13 @@ def late_recorded(
 def members_recorded(run: Run, images: Mapping[str, Dataset], spec: Spec, model: keras.Model) -> dict[str, dict]:
     """Train as `spec` says and write the losses of members and others, one record a modality."""
     made = covid.trained(spec, model, images)
-    answers, kept = covid.conditions(model, images, made), members_and_others(model, images, made)
+    tested, kept = answers(model, images, made), members_and_others(model, images, made)
     found = {}
     for modality, dataset in images.items():
         found[modality] = _write(
             run, dataset, spec, modality, made,
             experiment=MEMBERS, name=members_name(spec, modality), parameters={},
-            predictions={"clean": answers[modality]["clean"]},
+            predictions={"clean": tested[modality]},
             measurements={name: {"loss": values} for name, values in kept[modality].items()},
         )  # fmt: skip
     return found
@@ -212,5 +217,5 @@ def of_run(home, *, way: str, split: str, modality: str = "xray") -> list[dict]:
     return sorted(mine, key=lambda r: (-r["parameters"]["rounds"], r["seed"], r["id"]))
 
 
-__all__ = ["TREATMENTS", "Late", "after", "best_round", "late_recorded", "late_run", "members_and_others",
+__all__ = ["TREATMENTS", "Late", "after", "answers", "best_round", "late_recorded", "late_run", "members_and_others",
            "members_recorded", "of_run", "parting", "smoothed"]  # fmt: skip

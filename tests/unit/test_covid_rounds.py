@@ -7,7 +7,8 @@ from test_modalities import films
 
 from medtk import federated
 from medtk.data import modalities
-from medtk.lab import covid, covid_communication, covid_rounds, session
+from medtk.evaluation import metrics
+from medtk.lab import covid, covid_communication, covid_rounds, covid_rounds_tables, session
 from medtk.lab.covid_rounds import TREATMENTS, Late
 from medtk.lab.covid_spec import Spec
 from medtk.reproduction import compare, records, rules_clustered_covid_rounds
@@ -78,10 +79,45 @@ def test_records_of_slow_clients_members_and_traffic(model, images, tmp_path, mo
     kept = {r["id"].split("/")[1]: records.load_predictions(r, home) for r in records.read_all(home)}
     assert kept["late"]["rounds/tick"].tolist() == [2, 4]
     claims = {c["claim"][:12]: c for c in compare.claims(records.read_all(home), home)}
-    assert claims["Sending weig"]["verdict"] == "direction"  # of two forms one is light and one heavy
+    assert claims["Sending weig"]["verdict"] == "differs"  # of two forms one is light and one heavy
+    cases = rules_clustered_covid_rounds.payload(Evidence({}, [record]))
+    assert {case.name: case.holds for case in cases} == {
+        "small, images as 8-bit pixels": True,
+        "small, images as JPEG": False,
+    }
     assert claims["The users' d"]["verdict"] != "unrecorded"
+    assert covid_rounds_tables.recorded_late()["the server"].tolist() == [TREATMENTS["wait"]]
+    assert len(covid_rounds_tables.recorded_recognised()) == 2
+    assert covid_rounds_tables.recorded_payload()["JPEG, rounds"].tolist() == [f"{payload.break_even('JPEG'):.2f}"]
     table = covid_communication.table([payload])
     assert table.loc["small", "numbers"] == f"{payload.numbers:,}"
+
+
+def test_tables_of_long_runs(model, images, tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("MEDTK_CACHE", str(tmp_path / "cache"))
+    one = session.start("24", profile="scaled")
+    assert covid_rounds_tables.recorded_parting().empty
+    made = {}
+    for way in ("specialised", "clustered"):
+        spec = Spec(**{**vars(SPEC), "rounds": 9, "way": way})
+        made[way] = covid.recorded(one, images, spec, model, progress=False)[0]
+    (line,) = covid_rounds_tables.recorded_parting().to_dict("records")
+    loss = rules_clustered_covid_rounds.smoothed(made["clustered"].curve("xray", "loss"))
+    assert line["lowest loss of Algorithm 1, X-ray"] == rules_clustered_covid_rounds.best_round(loss)
+    sent = covid_rounds_tables.traffic(made)
+    assert sent["rounds"].tolist() == [9, 9] and len(set(sent["megabytes"])) == 1
+    shown = covid_rounds_tables.scores({"one": covid_rounds.answers(model, images, made["clustered"])}, images)
+    p = covid_rounds.answers(model, images, made["clustered"])["xray"]
+    assert (
+        shown.loc["one", "X-ray, macro F1"]
+        == f"{metrics.classification(images['xray'].test.labels, p)['macro_f1']:.3f}"
+    )
+
+
+def test_gains_are_shown_by_rule():
+    found = covid_rounds_tables.gains({"a": 3, "b": None}, {"xray": [3.0, 2.0, 1.0, 1.0, 1.0, 4.0, 4.0]})
+    assert found["round"].tolist() == [3, "none"] and found["X-ray"][0].count("/") == 2 and found["X-ray"][1] == "–"
 
 
 def test_images_weigh_what_their_pixels_do(images):
