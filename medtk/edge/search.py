@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from medtk.data import Dataset, Split, files, resize
@@ -20,6 +21,7 @@ from medtk.errors import BadParameter, CorruptFile, UnknownName
 from medtk.evaluation import metrics
 
 SAMPLERS = ("nsga2", "random")
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,9 @@ def quality(architecture: Architecture, dataset: Dataset, *, epochs: int = 3, se
     model = small.build(architecture, dataset.n_classes, channels=channels, seed=seed)
     train, val = (at_size(split, architecture.size) for split in (dataset.train, dataset.val))
     fit = tuned(model, train, title=architecture.name, epochs=epochs, seed=seed, progress=False)
-    said = fit.model.predict(val.images, batch_size=256, verbose=0)
+    # Called as it is: compiling `predict` for each of many networks takes longer than a few hundred images.
+    parts = np.array_split(val.images, -(-len(val) // BATCH))
+    said = np.concatenate([np.asarray(fit.model(part)) for part in parts])
     return metrics.classification(val.labels, said)["balanced_accuracy"]
 
 
