@@ -72,7 +72,7 @@ def late_run(
         As in `medtk.federated.run`.
     """
     members = covid.shared_out(images, spec)
-    clusters, settings = clusters_of(members), covid.settings(spec)
+    settings = covid.settings(spec)
     strategy, delays = federated.average, partial(federated.delays, late={late.slow: late.delay})
     if late.treatment == "wait":
         settings, delays = replace(settings, rounds=max(1, spec.rounds // late.delay)), None
@@ -95,7 +95,7 @@ def late_run(
         keep=keep,
         progress=progress,
     )
-    return Made(result, clusters)
+    return Made(result, clusters_of(members))
 
 
 def answers(model: keras.Model, images: Mapping[str, Dataset], made: Made) -> dict[str, np.ndarray]:

@@ -49,6 +49,8 @@ def test_treatments_of_a_slow_client(model, images):
     moved = {name: [e["notes"]["moved"]["global"] for e in made[name].result.history] for name in ("late", "buffered")}
     assert moved == {"late": [3, 6, 10, 13], "buffered": [1, 3, 5, 6]}
     assert all(len(m.curve("ultrasound", "loss")) == len(m.result.history) for m in made.values())
+    tested = [covid_rounds.answers(model, images, m) for m in made.values()]
+    assert all(found["ultrasound"].shape == (len(images["ultrasound"].test), 2) for found in tested)
 
 
 def test_losses_of_members_and_others(model, images):
@@ -70,6 +72,7 @@ def test_records_of_slow_clients_members_and_traffic(model, images, tmp_path, mo
     covid_rounds.members_recorded(one, images, SPEC, model)
     payload = covid_communication.measured(SPEC, covid.shared_out(images, SPEC), {"JPEG": 1e6, "8-bit pixels": 2e9})
     assert payload.round_bytes == 4 * payload.numbers * 2 * 4
+    assert covid_communication.counted(SPEC, covid.shared_out(images, SPEC), payload.images) == payload
     assert payload.break_even("JPEG") == pytest.approx(1e6 / payload.round_bytes)
     record = covid_communication.recorded(one, images, SPEC, payload)
     assert covid_communication.break_evens(record) == pytest.approx(
