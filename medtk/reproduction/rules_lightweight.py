@@ -22,7 +22,8 @@ TASKS = {
     "chest X-rays": ("pneumoniamnist", "chest_xray"),
 }
 FEW_BITS = ("int8", "weights_int8", "dynamic_int8", "weights_int4", "dynamic_int4", "dynamic_int2")
-SETTING = ("dataset", "network", "weights", "size", "epochs", "learning_rate", "tune_epochs", "tune_learning_rate")
+SETTING = ("dataset", "network", "weights", "size", "epochs", "learning_rate")
+FURTHER = ("tune_epochs", "tune_learning_rate")  # of what comes after the float network
 
 
 @dataclass(frozen=True)
@@ -166,11 +167,13 @@ def pairs(evidence: Evidence) -> list[Pair]:
         if record["experiment"] == "edge" and record["parameters"].get("recipe"):
             p = record["parameters"]
             setting = tuple(p[name] for name in SETTING)
-            runs.setdefault(setting, {}).setdefault((p["form"], p["recipe"]), {})[record["seed"]] = record
+            further = () if p["form"] == "float" else tuple(p[name] for name in FURTHER)
+            variants = runs.setdefault(setting, {})
+            variants.setdefault((p["form"], p["recipe"], further), {})[record["seed"]] = record
     found = []
     for setting, variants in sorted(runs.items(), key=str):
-        floats = variants.get(("float", "float32"), {})
-        for (form, recipe), by_seed in sorted(variants.items()):
+        floats = variants.get(("float", "float32", ()), {})
+        for (form, recipe, _), by_seed in sorted(variants.items()):
             seeds = sorted(by_seed.keys() & floats.keys())
             if (form, recipe) in (("float", "float32"), ("float", "keras")) or not seeds:
                 continue
