@@ -31,8 +31,8 @@ def correlation(a, b):
     return float(inversion.distance_correlation(a, b))
 
 
-@settings(max_examples=25, deadline=None)
-@given(seed=SEEDS, n=st.integers(3, 12), width=st.integers(1, 5))
+@settings(max_examples=12, deadline=None)
+@given(seed=SEEDS, n=st.integers(3, 9), width=st.integers(1, 5))
 def test_it_is_the_definition(seed, n, width):
     a, b = rows(seed, n, (width, 2)), rows(seed + 1, n, (3,)) + rows(seed, n, (3,))
     assert correlation(a, b) == pytest.approx(by_definition(a, b), abs=2e-3)
@@ -64,7 +64,7 @@ def test_closed_forms():
     # Two values each, evenly crossed: the sample is exactly independent.
     a, b = np.array([[0], [0], [1], [1]], np.float32), np.array([[0], [1], [0], [1]], np.float32)
     assert correlation(a, b) == pytest.approx(0, abs=1e-4)
-    # y = x² on -1, 0, 1: Pearson's correlation is 0. Counted by hand, dCov² = 24/729, dVar²(x) = 4 * 8/81 ... = 40/81.
+    # y = x² on -1, 0, 1: Pearson's correlation is 0, the distances still say something.
     x = np.array([[-1], [0], [1]], np.float32)
     assert np.corrcoef(x.ravel(), x.ravel() ** 2)[0, 1] == pytest.approx(0)
     assert correlation(x, x**2) == pytest.approx(by_definition(x, x**2), abs=1e-4)

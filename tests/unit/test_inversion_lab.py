@@ -173,6 +173,29 @@ def test_attributes_follow_the_films_of_each_patient(tmp_path, monkeypatch):
         inversion_more.mammogram_attributes(replace(images, source="synthetic"), "side")
 
 
+def test_exercises_tell_right_from_wrong(monkeypatch):
+    monkeypatch.setenv("MEDTK_STRICT_CHECKS", "1")
+    check = lab.check_inversion
+    check.psnr_on_a_scale(lambda error, largest: 20 * np.log10(largest) - 10 * np.log10(error))
+    check.map_taken_off(split_learning.map_taken_off)
+
+    def dcor(a, b, centre=True):
+        tables = []
+        for rows in (a, b):
+            d = np.linalg.norm(rows[:, None] - rows[None], axis=2)
+            tables.append(d - d.mean(0) - d.mean(1)[:, None] + d.mean() if centre else d - d.mean())
+        return np.sqrt((tables[0] * tables[1]).sum() / np.sqrt((tables[0] ** 2).sum() * (tables[1] ** 2).sum()))
+
+    check.distance_correlation(dcor)
+    for wrong in (
+        lambda: check.psnr_on_a_scale(lambda error, largest: -10 * np.log10(error)),
+        lambda: check.map_taken_off(lambda tensor: split_learning.to_pixels(tensor[..., :4])),
+        lambda: check.distance_correlation(lambda a, b: dcor(a, b, centre=False)),
+    ):
+        with pytest.raises(AssertionError, match="Not yet"):
+            wrong()
+
+
 def test_the_recorder_plans_what_was_asked_for():
     chosen = inversion_recording.parsed(
         ["inversion", "mnist", "--defenses", "none", "laplace-0.5", "--seeds", "0", "1"]
