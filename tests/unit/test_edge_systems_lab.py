@@ -9,7 +9,7 @@ from small_networks import images_and_labels
 from medtk.data import CATALOG, Dataset, Split
 from medtk.edge import search, small
 from medtk.errors import MedtkError
-from medtk.lab import edge_lessons, edge_systems, edge_systems_recording, session
+from medtk.lab import edge_lessons, edge_systems, edge_systems_recording, edge_systems_tables, session
 from medtk.lab.edge_spec import Spec as TeacherSpec
 from medtk.lab.hospital_spec import Spec as FederatedSpec
 from medtk.reproduction import records, rules_lightweight_systems
@@ -55,6 +55,14 @@ def test_a_lesson_compares_five_networks_on_the_same_images(run):
     assert made.networks["distilled"].input_shape == (None, 16, 16, 1)
     assert metrics["cost-pruned"]["parameters"] < metrics["cost-distilled"]["parameters"]
     assert metrics["cost-int8"]["bytes"] < metrics["cost-pruned"]["bytes"] < metrics["cost-distilled"]["bytes"]
+    shown = edge_systems_tables.compared(record, run.home).set_index("network")
+    assert list(shown.index) == list(edge_systems_tables.ROWS["distillation"])
+    assert list(shown["p beside small, alone"] == "–") == [False, True, False, False, False]
+    assert shown.loc["teacher", "balanced"] == f"{metrics['teacher']['balanced_accuracy']:.1%}"
+    assert f"{metrics['cost-pruned']['bytes'] / 1e3:,.0f}" == shown.loc["taught, then half the filters", "kB"]
+    ledger = edge_systems_tables.recorded("distillation")
+    assert len(ledger) == 5 and set(ledger["setting"]) == {"x"} and set(ledger["least to most"]) == {"–"}
+    assert edge_systems_tables.recorded("search").empty
     start = [w.copy() for w in made.networks["alone"].get_weights()]
     again = edge_lessons.taught(grey, lesson, progress=False)
     for one, two in zip(start, again.networks["alone"].get_weights(), strict=True):
@@ -73,6 +81,14 @@ def test_a_search_is_recorded_with_its_rivals(run):
     assert record["parameters"]["chosen_nsga2"] == best.architecture.name
     assert best.quality == max(one.quality for one in found["nsga2"] if one.quality is not None)
     assert metrics["cost-nsga2"]["macs"] == best.price.macs <= budget.max_macs
+    assert len(edge_systems_tables.compared(record, run.home)) == 3
+    assert list(edge_systems_tables.candidates(found["nsga2"])["architecture"]) == [
+        one.architecture.name for one in search.front(found["nsga2"])
+    ]
+    figure = edge_systems_tables.fronts(found, max_macs=budget.max_macs, dataset=data)
+    assert "SYNTHETIC DATA" in [text.get_text() for text in figure.texts]
+    steps = [line.get_ydata() for line in figure.axes[0].lines if len(line.get_ydata()) and line.get_linestyle() == "-"]
+    assert all((np.diff(step) >= 0).all() for step in steps)
     with pytest.raises(MedtkError, match="within the limits"):
         edge_systems.best([dataclasses.replace(best, quality=None)])
 
@@ -89,6 +105,10 @@ def test_federated_and_transferred_networks_are_recorded(run):
     stored = records.load_predictions(record, run.home)
     said = model.predict(data.test.images, verbose=0)
     np.testing.assert_allclose(stored["clean"].astype(np.float32), said, atol=1e-3)
+    value, low, high = edge_systems_tables.interval(record, "clean", run.home)
+    assert low <= value <= high and value == pytest.approx(metrics["clean"]["balanced_accuracy"])
+    bars = edge_systems_tables.bars({"averaged": (value, low, high), "constant": (0.5, 0.5, 0.5)})
+    assert [tick.get_text() for tick in bars.axes[0].get_yticklabels()] == ["averaged", "constant"]
     other = dataset(n_classes=3, name="dermamnist", seed=9)
     moved = edge_systems.transferred(run, data, other, TINY, name="y-s0", epochs=1, progress=False)
     assert {"clean", "head", "scratch"} <= complete(run, moved).keys()
@@ -104,6 +124,10 @@ def test_what_does_not_run_under_a_limit_is_kept_as_a_finding(tmp_path, monkeypa
     found = edge_systems.limited({"small": file}, ["one_core", "tiny"], runs=2)
     assert found["small-one_core"]["runs"] == [1] and found["small-tiny"] == {"runs": [0]}
     assert "does not run with 40 MB" in capsys.readouterr().out
+    shown = edge_systems_tables.times(found).set_index("network and limit")
+    assert (
+        shown.loc["small-tiny", "median ms"] == "does not run" and float(shown.loc["small-one_core", "median ms"]) > 0
+    )
 
 
 def test_the_recorder_skips_what_is_there_and_refuses_synthetic_images(tmp_path, monkeypatch):
