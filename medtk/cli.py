@@ -29,13 +29,9 @@ app.add_typer(data_app, name="data")
 app.add_typer(edge_app, name="edge")
 app.add_typer(federate_app, name="federate")
 
-Notebooks = Annotated[
-    list[str] | None, typer.Argument(help="Numbers, names or paths; all of them unless told.")
-]
+Notebooks = Annotated[list[str] | None, typer.Argument(help="Numbers, names or paths; all of them unless told.")]
 Profile = Annotated[str, typer.Option(help="quick, reader, scaled or paper: whose parameter values.")]
-Pairs = Annotated[
-    list[str] | None, typer.Option("--parameter", "-p", metavar="NAME VALUE", help="Set a parameter.")
-]
+Pairs = Annotated[list[str] | None, typer.Option("--parameter", "-p", metavar="NAME VALUE", help="Set a parameter.")]
 Resume = Annotated[bool, typer.Option("--resume/--again", help="Keep outputs that nothing has changed for.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Notebooks at a time.")]
 STOPPED = 130
@@ -195,9 +191,7 @@ def sweep(
 @app.command()
 def report(
     as_json: Json = False,
-    forensics: Annotated[
-        bool, typer.Option("--forensics", help="What the printed numbers themselves say.")
-    ] = False,
+    forensics: Annotated[bool, typer.Option("--forensics", help="What the printed numbers themselves say.")] = False,
 ) -> None:
     """Set the recorded results beside the printed numbers."""
     from medtk.reproduction import compare, records
@@ -229,10 +223,7 @@ def _report_forensics(as_json: bool) -> None:
     for paper, findings in found.items():
         print(f"{paper}: {len(findings)} findings")
         for finding in findings:
-            print(
-                "  "
-                + ", ".join(f"{key} {value}" for key, value in finding.items() if value not in (None, ""))
-            )
+            print("  " + ", ".join(f"{key} {value}" for key, value in finding.items() if value not in (None, "")))
 
 
 @app.command()
@@ -246,9 +237,7 @@ def verify() -> int:
         _fail(problem, 1)
     if problems:
         return _fail(f"{len(problems)} of the stored numbers or files are not what they should be.", 1)
-    print(
-        f"{len(records.read_all(home))} records in {home}: every stored number was recomputed and is equal."
-    )
+    print(f"{len(records.read_all(home))} records in {home}: every stored number was recomputed and is equal.")
     return 0
 
 

@@ -151,7 +151,5 @@ def _stratified(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndar
         if quota.max() > 1:
             quota[quota.argmax()] -= 1
             quota[rare] = 1
-    chosen = [
-        rng.choice(np.flatnonzero(labels == c), q, replace=False) for c, q in zip(classes, quota, strict=True)
-    ]
+    chosen = [rng.choice(np.flatnonzero(labels == c), q, replace=False) for c, q in zip(classes, quota, strict=True)]
     return np.sort(np.concatenate(chosen))

@@ -104,9 +104,7 @@ def _dataset(
         # In place where a resized copy exists already: a large set would need its memory twice.
         out = images if images.dtype == np.float32 else None
         images = np.divide(images, np.float32(255), out=out, dtype=np.float32)
-        made[key] = Split(
-            preprocessing.set_channels(images, channels), splits[key].labels, splits[key].groups
-        )
+        made[key] = Split(preprocessing.set_channels(images, channels), splits[key].labels, splits[key].groups)
     return Dataset(
         name=entry.name,
         **made,
@@ -121,9 +119,7 @@ def _dataset(
 def _read_medmnist(entry: Card, path: Path, advice: str) -> dict[str, Split]:
     keys = tuple(f"{split}_{what}" for split in SPLITS for what in ("images", "labels"))
     arrays = files.read_npz(path, keys, advice)
-    splits = {
-        key: _split(entry, path, arrays[f"{key}_images"], arrays[f"{key}_labels"], advice) for key in SPLITS
-    }
+    splits = {key: _split(entry, path, arrays[f"{key}_images"], arrays[f"{key}_labels"], advice) for key in SPLITS}
     if order := entry.manifest.get("groups"):
         splits = _with_groups(splits, order)
     return splits
@@ -166,8 +162,7 @@ def _split(entry: Card, path: Path, images: np.ndarray, labels: np.ndarray, advi
     )
     if not good:
         raise CorruptFile(
-            f"{path} does not hold 8-bit images of shape {entry.shape} "
-            f"with labels 0 to {entry.n_classes - 1}. {advice}"
+            f"{path} does not hold 8-bit images of shape {entry.shape} with labels 0 to {entry.n_classes - 1}. {advice}"
         )
     return Split(images, labels.astype(np.int64))
 

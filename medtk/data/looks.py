@@ -58,9 +58,7 @@ def _xray(labels, names, side, rng):
     lungs = sum(_inside(np.hypot((x - shift - c) / 0.34, (y - shift) / 0.72)) for c in (-0.42, 0.42))
     ribs = 0.06 * np.sin(16 * y + 5 * np.abs(x) + _uniform(rng, 0, 6.28, labels))
     spine = 0.2 * np.exp(-(((x - shift) / 0.12) ** 2))
-    haze = _inside(np.hypot(np.abs(x) - 0.4, (y - 0.25) / 1.2) / 0.35, 0.8) * (
-        1 + 0.3 * _noise(rng, n, side, 5)
-    )
+    haze = _inside(np.hypot(np.abs(x) - 0.4, (y - 0.25) / 1.2) / 0.35, 0.8) * (1 + 0.3 * _noise(rng, n, side, 5))
     image = 0.72 - 0.48 * lungs + ribs + spine + 0.4 * _severity(labels, names) * haze * lungs
     return (image * _uniform(rng, 0.9, 1.1, labels) + 0.02 * rng.standard_normal(image.shape))[..., None]
 
@@ -116,9 +114,7 @@ def _fundus(labels, names, side, rng):
     t = _severity(labels, names)
     disc = _inside(np.hypot(x, y) / 0.95, 0.1)
     nerve = _inside(np.hypot(x - 0.5, y - _uniform(rng, -0.1, 0.1, labels)) / 0.18, 0.4)
-    vessels = sum(
-        np.exp(-(((y - s * 0.5 * np.sqrt(np.clip(0.5 - x, 0, None))) / 0.05) ** 2)) for s in (-1, 1)
-    )
+    vessels = sum(np.exp(-(((y - s * 0.5 * np.sqrt(np.clip(0.5 - x, 0, None))) / 0.05) ** 2)) for s in (-1, 1))
     spots = np.zeros((len(labels), side, side))
     for i in range(12):
         cy, cx = _uniform(rng, -0.6, 0.6, labels), _uniform(rng, -0.6, 0.4, labels)

@@ -85,7 +85,5 @@ def set_channels(images: np.ndarray, channels: int | None) -> np.ndarray:
     if channels is None or channels == images.shape[-1]:
         return images
     if channels == 1:
-        raise BadParameter(
-            "these images are in colour; turn them into grey yourself if you want one channel."
-        )
+        raise BadParameter("these images are in colour; turn them into grey yourself if you want one channel.")
     return np.repeat(images, 3, axis=-1)

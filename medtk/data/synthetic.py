@@ -13,9 +13,7 @@ from medtk.data import looks, preprocessing
 from medtk.data.catalog import Card
 from medtk.data.dataset import Split
 
-NOTE = (
-    "Synthetic images drawn by medtk, not medical data: results on them say nothing about the real data set."
-)
+NOTE = "Synthetic images drawn by medtk, not medical data: results on them say nothing about the real data set."
 
 _MOST = {"train": 400, "val": 80, "test": 160}
 _LARGEST_SIDE = 64  # sets of larger pictures are drawn at this side and enlarged

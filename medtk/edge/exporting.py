@@ -124,7 +124,8 @@ def _converted(model: keras.Model) -> bytes:
 
 
 def _rewritten(floats: bytes, recipe: str, calibration: np.ndarray | None) -> bytes:
-    from ai_edge_quantizer import qtyping, quantizer
+    from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder) / "float32.tflite", Path(folder) / "quantized.tflite"
@@ -139,7 +140,14 @@ def _rewritten(floats: bytes, recipe: str, calibration: np.ndarray | None) -> by
             tool.add_dynamic_config(*every, bits)
         else:
             tool.add_weight_only_config(*every, bits)
-        ranges = tool.calibrate(_signature(source, calibration), num_threads=1) if tool.need_calibration else None
+        ranges = None
+        if tool.need_calibration:
+            # The tool's own `calibrate` averages the images' ranges; then what an unusual image gives is cut off.
+            recipes = recipe_manager.RecipeManager()
+            recipes.load_quantization_recipe(tool.get_quantization_recipe())
+            seen = calibrator.Calibrator(str(source), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+            seen.calibrate(_signature(source, calibration), recipes)
+            ranges = seen.get_model_qsvs()
         tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).export_model(str(target))
         return target.read_bytes()
 

@@ -142,9 +142,7 @@ def bootstrap(
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     random = np.random.default_rng(seed)
-    _, group = np.unique(
-        np.arange(len(labels)) if groups is None else np.asarray(groups), return_inverse=True
-    )
+    _, group = np.unique(np.arange(len(labels)) if groups is None else np.asarray(groups), return_inverse=True)
     members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
     values = []
     for _ in range(repeats):

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 
 from medtk import inversion, split_learning
-from medtk.lab.check import _verdict
+from medtk.lab.check import verdict
 
 
 def psnr_on_a_scale(answer: Callable) -> None:
     """Exercise 33a: ``answer(error, largest)`` is the PSNR in dB of a squared error on a scale from 0 to `largest`."""
     cases = [(0.01, 1.0, 20.0), (3.14, 255.0, 43.1616), (650.25, 255.0, 20.0), (1.0, 1.0, 0.0)]
-    _verdict(
+    verdict(
         lambda: all(abs(answer(error, largest) - value) < 1e-3 for error, largest, value in cases),
         "divide the error by the square of the largest value, then take minus ten times the decimal logarithm.",
     )
@@ -24,7 +24,7 @@ def map_taken_off(answer: Callable) -> None:
     attacked = images.copy()
     attacked[:, 1::4, ::4] = 1.0
     tensors = split_learning.with_map(attacked, attacked - images)
-    _verdict(
+    verdict(
         lambda: np.allclose(answer(tensors), images, atol=1e-6),
         "in each block, take the map's number from the brightest of the four pixels, then put the pixels back.",
     )
@@ -35,7 +35,7 @@ def distance_correlation(answer: Callable) -> None:
     random = np.random.default_rng(1)
     a = random.normal(size=(7, 3))
     cases = [(a, 2 - 3 * a), (a, a[:, :1] ** 2), (a, random.normal(size=(7, 2)))]
-    _verdict(
+    verdict(
         lambda: all(abs(answer(x, y) - float(inversion.distance_correlation(x, y))) < 2e-3 for x, y in cases),
         "subtract from each distance the means of its row and its column, and add the mean of all distances.",
     )

@@ -128,13 +128,14 @@ def late_name(spec: Spec, late: Late, modality: str) -> str:
     """File name of a record of `late_run`."""
     return (
         f"{late.treatment}{late.delay}-{late.slow}-{spec.network}-{spec.size}px-{spec.split}-rounds{spec.rounds}"
-        f"-{modality}-s{spec.seed}"
+        f"x{spec.local_epochs}-{modality}-s{spec.seed}"
     )
 
 
 def members_name(spec: Spec, modality: str) -> str:
     """File name of a record of `members_and_others`."""
-    return f"{spec.way}-{spec.network}-{spec.size}px-{spec.split}-rounds{spec.rounds}-{modality}-s{spec.seed}"
+    length = f"rounds{spec.rounds}x{spec.local_epochs}"
+    return f"{spec.way}-{spec.network}-{spec.size}px-{spec.split}-{length}-{modality}-s{spec.seed}"
 
 
 def late_recorded(

@@ -83,8 +83,8 @@ def recorded(experiment: str) -> pd.DataFrame:
             line["least to most"] = f"{min(values):.1%} to {max(values):.1%}" if len(runs) > 1 else "–"
             line["AUC"] = _auc(mean(run["metrics"][condition]["auc"] for run in runs))
             if costs:
-                whats = ("bytes", "macs", "median_ms")
-                line |= _costs({what: mean(run["metrics"][costs][what] for run in runs) for what in whats})
+                measures = ("bytes", "macs", "median_ms")
+                line |= _costs({what: mean(run["metrics"][costs][what] for run in runs) for what in measures})
             lines.append(line)
     return pd.DataFrame(lines, columns=None if lines else ["setting", "network", "seeds", "balanced"])
 

@@ -147,6 +147,8 @@ def _claim(claim: papers.Claim, paper: papers.Paper, evidence: Evidence, elsewhe
     if not tested:
         verdict = "not_testable" if elsewhere and cases else "unrecorded"
         said = "No comparable run is recorded for it." if verdict == "not_testable" else "No run is recorded for it."
+        if looked := [f"{case.name} ({case.detail})" for case in cases if case.records]:
+            verdict, said = "not_testable", f"Recorded runs leave it open: {'; '.join(looked[:3])}."
     else:
         # A claim about every data set is not confirmed by the few that are recorded.
         whole = held == len(tested) and 2 * len(tested) > len(cases)

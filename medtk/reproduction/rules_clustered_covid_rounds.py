@@ -85,10 +85,11 @@ def stop_at_inflection(evidence: Evidence) -> list[Case]:
 
 
 def privacy(evidence: Evidence) -> list[Case]:
-    """The shared model does not tell training images from others better than chance could.
+    """The shared model does not tell training images from others.
 
-    The attack reads each image's loss (`medtk.privacy.attack_success`). It holds where the 95 % interval of the area
-    under the curve reaches down to one half.
+    The attack reads each image's loss (`medtk.privacy.attack_success`). It refutes the claim where the 95 % interval of
+    the area under the curve lies above one half. It can never confirm it: another attack may succeed where this one
+    finds nothing, so such a case stays open.
     """
     cases = []
     for record in _of(evidence, "members"):
@@ -99,7 +100,9 @@ def privacy(evidence: Evidence) -> list[Case]:
         p = record["parameters"]
         text = f"area {found.auc:.3f}, {found.auc_interval.low:.3f} to {found.auc_interval.high:.3f}"
         name = f"{MODALITIES[p['modality']]}, split by {p['split']}, seed {record['seed']}"
-        cases.append(Case(name, found.auc_interval.low <= 0.5, text, records=(record["id"],)))
+        told = found.auc_interval.low > 0.5
+        text += "" if told else ": this attack finds nothing, which proves nothing"
+        cases.append(Case(name, False if told else None, text, records=(record["id"],)))
     return cases
 
 

@@ -233,9 +233,7 @@ def run_one(
         if partial.exists():
             partial.replace(failed)
         return Outcome(path.stem, "failed", failed, seconds, peak, error, log)
-    _finish(
-        partial, target, {"key": key, "seconds": seconds, "peak_memory_mb": peak, "parameters": parameters}
-    )
+    _finish(partial, target, {"key": key, "seconds": seconds, "peak_memory_mb": peak, "parameters": parameters})
     failed.unlink(missing_ok=True)
     return Outcome(path.stem, "ran", target, seconds, peak, log=log)
 

@@ -12,9 +12,7 @@ ONCE = ["bootstrap", "parameters", "setup", "finish"]
 REQUIRED = {"start": ["bootstrap", "parameters", "setup", "finish"], "chapter": ORDER}
 LONGEST_CELL = 40
 MOST_CELLS = 80
-ABSOLUTE = re.compile(
-    r"""(?<![\w.:/])(?:/(?:home|Users|tmp|root|work|mnt|opt|var|data|content)/|~/|[A-Z]:\\\\)"""
-)
+ABSOLUTE = re.compile(r"""(?<![\w.:/])(?:/(?:home|Users|tmp|root|work|mnt|opt|var|data|content)/|~/|[A-Z]:\\\\)""")
 FENCE = re.compile(r"^\s*```+\s*\{", re.MULTILINE)
 IMAGE = re.compile(r"!\[\s*\]\(")
 ALT_ARGUMENT = re.compile(r"\balt\s*=")

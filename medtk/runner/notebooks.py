@@ -76,9 +76,7 @@ def find(which: str) -> Path:
     wanted = path.name.removesuffix(".ipynb")
     known = all_notebooks()
     if not known:
-        raise MedtkError(
-            f"There are no notebooks in {notebook_home()}: set MEDTK_ROOT to the project's folder."
-        )
+        raise MedtkError(f"There are no notebooks in {notebook_home()}: set MEDTK_ROOT to the project's folder.")
     for notebook in known:
         number, _, name = notebook.stem.partition("_")
         if wanted in (notebook.stem, number, name):
@@ -246,9 +244,7 @@ def _within(parameter: Parameter, value: Any) -> Any:
         if not (above and below):
             nearest = f"the nearest valid value is {min(max(value, low), high):g}"
             hint = nearest if opening + closing == "[]" else _hint(parameter)
-            message = (
-                f"Parameter {parameter.name!r} must lie in {opening}{low:g}, {high:g}{closing}, not {value:g}"
-            )
+            message = f"Parameter {parameter.name!r} must lie in {opening}{low:g}, {high:g}{closing}, not {value:g}"
             raise BadParameter(f"{message}; {hint}.")
     return value
 

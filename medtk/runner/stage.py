@@ -182,12 +182,8 @@ def check_pages(html: Path, toc: list[str]) -> list[str]:
     """Problems of the built pages beside the table of contents: one missing, one too many."""
     there = {path.relative_to(html).with_suffix("").as_posix() for path in html.rglob("*.html")}
     there = {page for page in there if not page.startswith(("_static/", "_modules/", "_sources/"))}
-    missing = [
-        f"page {page} is in the table of contents and was not built" for page in toc if page not in there
-    ]
-    return missing + [
-        f"page {page} is in no table of contents" for page in sorted(there - set(toc) - EXTRA_PAGES)
-    ]
+    missing = [f"page {page} is in the table of contents and was not built" for page in toc if page not in there]
+    return missing + [f"page {page} is in no table of contents" for page in sorted(there - set(toc) - EXTRA_PAGES)]
 
 
 def check_offline(html: Path) -> list[str]:

@@ -81,9 +81,7 @@ def _execute(job: dict, say: Callable) -> str | None:
 
 
 def _end_with_parent() -> None:
-    while os.read(
-        0, 1024
-    ):  # not sys.stdin: its lock, held by this thread, would abort the interpreter's normal end
+    while os.read(0, 1024):  # not sys.stdin: its lock, held by this thread, would abort the interpreter's normal end
         pass
     for child in psutil.Process().children(recursive=True):
         child.kill()

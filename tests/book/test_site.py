@@ -145,9 +145,7 @@ def test_search_works_from_disk(site, browser):
 
     _open(browser, site.html / "search.html", "?q=gradient")
     results = WebDriverWait(browser, 20).until(
-        lambda b: b.execute_script(
-            "return [...document.querySelectorAll('#search-results li a')].map(String)"
-        )
+        lambda b: b.execute_script("return [...document.querySelectorAll('#search-results li a')].map(String)")
     )
     assert any("glossary" in address for address in results)
     assert all(address.startswith("file:") for address in results)

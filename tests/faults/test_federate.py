@@ -54,6 +54,10 @@ def finished(found):
     return found["state"] == "finished"
 
 
+def complete(entry):
+    return all(row["status"] == "ok" for row in entry["clients"])
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Folder of a run of two rounds that is up, with three hospitals; beside it, their images."""
@@ -110,27 +114,31 @@ def test_who_may_not_join(run, tmp_path):
 
 
 def test_a_restart_and_a_killed_hospital(run, capsys):
-    """The server stops and goes on, the hospitals come back by themselves; then one is killed between two messages."""
+    """The server stops and goes on, the hospitals come back by themselves; then one is killed between two messages.
+
+    On a busy machine the server may count a hospital as gone before that has noticed the restart; it is back a round
+    later.
+    """
     processes.stop(run)
     assert flower.status(run)["processes"] == {} and len(flower.status(run)["history"]) == 2
     settings = read(run, "server")
-    assert call("up", run, "--rounds", 4, "--port", settings["port"]) == 0
-    until(run, lambda found: len(found["history"]) >= 3)
+    assert call("up", run, "--rounds", 7, "--port", settings["port"]) == 0
+    until(run, lambda found: any(complete(entry) for entry in found["history"][2:]))
     victims = read(run / "invitations" / NAMES[1], "processes")
     for noted in victims.values():
         os.kill(noted["pid"], signal.SIGKILL)
     found = until(run, finished)
     status = {(row["round"], row["client"]): (row["status"], row["why"]) for row in federated.rows(found["history"])}
-    assert [status[number, name][0] for number in (1, 2, 3) for name in NAMES] == 9 * ["ok"]
-    assert [status[4, name][0] for name in NAMES] == ["ok", "gone", "ok"]
-    assert status[4, NAMES[1]][1] in ("its connection was lost", "it is not connected")
-    assert len(flower.result(run).history) == 4
+    assert [status[number, name][0] for number in (1, 2) for name in NAMES] == 6 * ["ok"]
+    assert [status[7, name][0] for name in NAMES] == ["ok", "gone", "ok"]
+    assert status[7, NAMES[1]][1] in ("its connection was lost", "it is not connected")
+    assert len(flower.result(run).history) == 7
     capsys.readouterr()
     assert call("status", run) == 0
     shown = capsys.readouterr().out
-    assert "finished: 4 rounds" in shown and "2 of 3" in shown and "hospital_2" in shown
+    assert "finished: 7 rounds" in shown and "2 of 3" in shown and "hospital_2" in shown
     assert call("status", run, "--json") == 0
-    assert len(json.loads(capsys.readouterr().out)["history"]) == 4
+    assert len(json.loads(capsys.readouterr().out)["history"]) == 7
 
 
 def test_down_leaves_no_process(run):

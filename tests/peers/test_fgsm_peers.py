@@ -39,9 +39,7 @@ def assert_equal(ours, theirs, certain):
 
 
 def art_attack(network, batch, epsilon, bounds, batch_size=8):
-    estimators = pytest.importorskip(
-        "art.estimators.classification", reason="adversarial-robustness-toolbox is absent"
-    )
+    estimators = pytest.importorskip("art.estimators.classification", reason="adversarial-robustness-toolbox is absent")
     from art.attacks.evasion import FastGradientMethod
 
     images, labels = batch
@@ -79,9 +77,7 @@ def test_equals_foolbox_which_clips(network, batch, certain, epsilon):
 
     wrapped = foolbox.TensorFlowModel(models.logits(network), bounds=(0.0, 1.0))
     images, labels = (tf.convert_to_tensor(array) for array in batch)
-    theirs, _, _ = foolbox.attacks.LinfFastGradientAttack(random_start=False)(
-        wrapped, images, labels, epsilons=epsilon
-    )
+    theirs, _, _ = foolbox.attacks.LinfFastGradientAttack(random_start=False)(wrapped, images, labels, epsilons=epsilon)
     assert_equal(attacks.fgsm(network, *batch, epsilon, clip=True), theirs.numpy(), certain)
 
 

@@ -35,9 +35,7 @@ def test_dirichlet_uses_every_image_once_and_leaves_nobody_empty(labels, clients
     assert_partition(partition.dirichlet(labels, clients, alpha, seed), len(labels), clients)
 
 
-@given(
-    st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=80).map(np.array), st.integers(1, 10), SEEDS
-)
+@given(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=80).map(np.array), st.integers(1, 10), SEEDS)
 def test_by_group_never_parts_a_group(groups, clients, seed):
     clients = min(clients, len(set(groups)))
     parts = partition.by_group(groups, clients, seed)

@@ -73,9 +73,7 @@ def test_epsilon_out_of_range(network, batch, epsilon):
         attacks.fgsm_path(network, *batch, [0.1, epsilon])
 
 
-@pytest.mark.parametrize(
-    "wrong", [[0] * 12, [[0]] * 13, [3] * 13, [-1] * 13], ids=["few", "column", "high", "low"]
-)
+@pytest.mark.parametrize("wrong", [[0] * 12, [[0]] * 13, [3] * 13, [-1] * 13], ids=["few", "column", "high", "low"])
 def test_labels_that_do_not_fit(network, batch, wrong):
     with pytest.raises(BadParameter, match="13 class ids from 0 to 2"):
         attacks.fgsm(network, batch[0], wrong, 0.1)
@@ -84,9 +82,7 @@ def test_labels_that_do_not_fit(network, batch, wrong):
 @pytest.mark.parametrize("epsilon", [0.001, 1 / 255, 0.3])
 def test_distance_is_epsilon(network, batch, epsilon):
     images, labels = batch
-    distance = np.abs(attacks.fgsm(network, images, labels, epsilon).astype(float) - images).max(
-        axis=(1, 2, 3)
-    )
+    distance = np.abs(attacks.fgsm(network, images, labels, epsilon).astype(float) - images).max(axis=(1, 2, 3))
     np.testing.assert_allclose(distance, epsilon, atol=1e-7)
 
 

@@ -73,7 +73,5 @@ def test_unknown_name_suggests_the_nearest():
 
 
 def test_every_citation_is_in_the_book():
-    keys = set(
-        re.findall(r"^@\w+\{([^,\s]+)", (ROOT / "book" / "references.bib").read_text("utf-8"), re.MULTILINE)
-    )
+    keys = set(re.findall(r"^@\w+\{([^,\s]+)", (ROOT / "book" / "references.bib").read_text("utf-8"), re.MULTILINE))
     assert {card.citation for card in CARDS} <= keys

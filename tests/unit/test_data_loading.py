@@ -34,9 +34,7 @@ def put_npz(path, shape=(28, 28), classes=2, seed=0):
 def expect(monkeypatch, name, **checksums):
     """Make the card of `name` expect the given checksums, path by path, and nothing elsewhere."""
     card = data.CATALOG[name]
-    places = tuple(
-        dataclasses.replace(place, md5=checksums.get(place.source, ""), sha256="") for place in card.places
-    )
+    places = tuple(dataclasses.replace(place, md5=checksums.get(place.source, ""), sha256="") for place in card.places)
     monkeypatch.setitem(data.CATALOG, name, dataclasses.replace(card, places=places))
 
 
@@ -53,11 +51,7 @@ def test_official_file(homes, monkeypatch):
     with np.load(path) as stored:
         np.testing.assert_allclose(loaded.train.images[..., 0] * 255, stored["train_images"], rtol=1e-6)
     assert data.load("breastmnist", size=10, channels=3).image_shape == (10, 10, 3)
-    assert (
-        data.find("breastmnist")
-        == data.verify("breastmnist")
-        == data.Status("breastmnist", "official", path, "")
-    )
+    assert data.find("breastmnist") == data.verify("breastmnist") == data.Status("breastmnist", "official", path, "")
     assert data.fetch("breastmnist") == path
 
 

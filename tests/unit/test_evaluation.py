@@ -111,9 +111,7 @@ def test_bootstrap_repeats_itself_and_widens_for_groups():
     probabilities = np.column_stack([1 - score, score])
     alone = intervals.bootstrap(labels, probabilities, metrics.auc, repeats=200)
     assert alone == intervals.bootstrap(labels, probabilities, metrics.auc, repeats=200)
-    grouped = intervals.bootstrap(
-        labels, probabilities, metrics.auc, repeats=200, groups=np.repeat(np.arange(30), 10)
-    )
+    grouped = intervals.bootstrap(labels, probabilities, metrics.auc, repeats=200, groups=np.repeat(np.arange(30), 10))
     assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)
 
 

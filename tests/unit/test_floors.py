@@ -63,13 +63,9 @@ def problems(package: Path) -> list[str]:
             rooms.setdefault(mine, set()).add(other)
             if FLOORS.get(other, 99) > FLOORS[mine]:
                 found.append(f"{name} imports upwards from {module}")
-            elif FLOORS[other] == FLOORS[mine] != 0 and any(
-                p.startswith("_") for p in [*module.split("."), what]
-            ):
+            elif FLOORS[other] == FLOORS[mine] != 0 and any(p.startswith("_") for p in [*module.split("."), what]):
                 found.append(f"{name} uses {module}.{what}, which is private to its neighbour")
-    found += [
-        f"circle of modules: {circle}" for circle in circles({k: {m for m, _ in v} for k, v in graph.items()})
-    ]
+    found += [f"circle of modules: {circle}" for circle in circles({k: {m for m, _ in v} for k, v in graph.items()})]
     return found + [f"circle of rooms: {circle}" for circle in circles(rooms)]
 
 

@@ -85,10 +85,7 @@ def test_every_value_of_the_three_small_sets_is_attainable():
 
 
 def test_rows_at_the_commonest_class_and_rows_that_rise(found):
-    where = {
-        check: [f["where"] for f in found if f["check"] == check]
-        for check in Counter(f["check"] for f in found)
-    }
+    where = {check: [f["where"] for f in found if f["check"] == check] for check in Counter(f["check"] for f in found)}
     assert where["majority class"] == [
         "table III, BreastMNIST / MobileNetV2 / AT",
         "table III, DermaMNIST / DenseNet121 / KD",

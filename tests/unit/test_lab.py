@@ -33,7 +33,21 @@ RIGHT = {
     check.images_needed: lambda p, q: np.ceil((1.96 + 0.8416) ** 2 * (p * (1 - p) + q * (1 - q)) / (p - q) ** 2),
     check.clipped_rows: lambda rows, c: rows / np.maximum(1, np.linalg.norm(rows, axis=1, keepdims=True) / c),
     check.noise_on_the_mean: lambda sizes, c, z: z * c * max(sizes) / sum(sizes),
+    check.separable_cost: lambda k, before, after: (k * k * before + before * after) / (k * k * before * after),
+    check.hypervolume: lambda points, corner: staircase(points, corner, carry=True),
+    check.images_for_an_update: lambda loss, apart: 1.645**2 * (apart - loss**2) / loss**2,
+    check.traffic: lambda n, hospitals, rounds, bits: 2 * n * hospitals * rounds * bits / 8,
 }
+
+
+def staircase(points, corner, *, carry):
+    """Area under the steps of a front; without `carry` every step has its own height, not the best so far."""
+    area, best = 0.0, corner[1]
+    points = sorted(map(tuple, points))
+    for (cost, quality), (after, _) in zip(points, [*points[1:], corner], strict=True):
+        best = max(best, quality) if carry else quality
+        area += max(0, min(after, corner[0]) - cost) * (best - corner[1])
+    return area
 
 
 def wald(k, n):
@@ -75,6 +89,14 @@ WRONG = [
     (check.noise_on_the_mean, lambda sizes, c, z: z * c / len(sizes)),
     (check.noise_on_the_mean, lambda sizes, c, z: z * c * min(sizes) / sum(sizes)),
     (check.noise_on_the_mean, lambda sizes, c, z: z * c),
+    (check.separable_cost, lambda k, before, after: 1 / after),
+    (check.separable_cost, lambda k, before, after: 1 / before + 1 / k**2),
+    (check.hypervolume, lambda points, corner: staircase(points, corner, carry=False)),
+    (check.hypervolume, lambda points, corner: max((corner[0] - c) * (q - corner[1]) for c, q in points)),
+    (check.images_for_an_update, lambda loss, apart: 1.645**2 * apart / loss**2),
+    (check.images_for_an_update, lambda loss, apart: 1.96**2 * (apart - loss**2) / loss**2),
+    (check.traffic, lambda n, hospitals, rounds, bits: n * hospitals * rounds * bits / 8),
+    (check.traffic, lambda n, hospitals, rounds, bits: 2 * n * hospitals * rounds * bits),
 ]
 
 
@@ -105,8 +127,8 @@ def test_check_refuses_a_wrong_answer_with_a_hint(judge, answer, monkeypatch, ca
 
 
 def test_every_check_is_tested():
-    public = {f for name, f in vars(check).items() if getattr(f, "__module__", "") == check.__name__ and name[0] != "_"}
-    assert public == set(RIGHT)
+    public = {f for f in vars(check).values() if getattr(f, "__module__", "") == check.__name__}
+    assert public == {check.verdict, *RIGHT}
 
 
 FIGURES = {

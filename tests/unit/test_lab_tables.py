@@ -38,7 +38,8 @@ def test_the_register_repeats_the_records():
     stored = [
         r
         for r in records.read_all(results_home())
-        if (r["experiment"], r["parameters"].get("dataset")) == ("transfer", "breastmnist")
+        if (r["paper"], r["experiment"]) == ("robust_transfer", "transfer")
+        and r["parameters"]["dataset"] == "breastmnist"
     ]
     assert len(table) == len(stored) > 0
     assert sorted(table["test"]) == sorted(r["metrics"]["clean"]["accuracy"] for r in stored)

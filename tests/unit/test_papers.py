@@ -72,9 +72,7 @@ def test_what_a_cell_needs_follows_from_its_name():
         assert cell.needs["dataset"] == parts[0].lower()
         assert cell.needs["network"] == (cell.column if cell.table == "I" else parts[1]).lower()
         assert cell.needs["defense"] == (names[parts[2]] if cell.table == "III" else "none")
-        epsilon = (
-            0.0 if cell.table == "I" or cell.column == "Clean" else float(cell.column.removeprefix("ε = "))
-        )
+        epsilon = 0.0 if cell.table == "I" or cell.column == "Clean" else float(cell.column.removeprefix("ε = "))
         assert cell.needs["epsilon"] == epsilon
         assert cell.reference == ("Clean" if epsilon else "majority")
         assert cell.n == {"b": 156, "p": 624, "d": 2005, "o": 1000}[cell.needs["dataset"][0]]
@@ -218,8 +216,7 @@ def test_every_missing_number_has_a_reason():
 
 
 # Claims that wait for an experiment, and for the rule that reads its records. Take a name out with its rule.
-WAITING = {
-}
+WAITING = {}
 
 
 def test_every_rule_is_a_function_or_known_to_be_missing():

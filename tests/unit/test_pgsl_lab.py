@@ -82,12 +82,13 @@ def test_names_and_deviations_tell_what_differs():
 
 
 def test_records_of_the_method_and_of_networks_in_one_piece(small, tmp_path, monkeypatch):
-    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
+    home = tmp_path / "results"
+    monkeypatch.setenv("MEDTK_RESULTS", str(home))
     found, spec = dataset(), Spec(epochs=1, batch_size=12, guide_epochs=6)
     run = session.start("34", profile="scaled")
     made, record = pgsl.recorded(run, found, spec, progress=False)
     assert {"recovered", "fused", "attacked", "pgsl", "pgsl-guessed"} <= record["metrics"].keys()
-    stored = records.load_predictions(record, tmp_path)
+    stored = records.load_predictions(record, home)
     fused = sl.adaptive_fusion(*(made.predictions[name] for name in sl.STREAMS))
     np.testing.assert_allclose(stored["pgsl"], fused, atol=2e-3)
     assert record["metrics"]["rounds"]["megabytes"] == pytest.approx(24 * (2 * 8 * 8 * 4 * 4 + 8) / 1e6, rel=1e-3)
@@ -108,7 +109,7 @@ def test_records_of_the_method_and_of_networks_in_one_piece(small, tmp_path, mon
     assert len(pgsl_tables.under_attack(plain, {"jsma": "JSMA"})) == 2
     listed = pgsl_tables.recorded()
     assert set(listed["trained on"]) == {"pgsl", "jsma", "none"} and (listed["seeds"] == 1).all()
-    assert records.verify(tmp_path) == []
+    assert records.verify(home) == []
 
 
 def test_recovery_is_recorded_for_every_mu(tmp_path, monkeypatch):

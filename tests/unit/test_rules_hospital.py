@@ -16,7 +16,9 @@ def evidence(accuracy, **changes):
         metrics = {"clean": {"confusion": [[50, 20], [missed, 100 - missed]]}}
         found.append({"id": f"h{k}", "parameters": {"hospital": str(k + 1), "way": "fedavg"}, "metrics": metrics})
         runs["2", f"Hospital {k + 1}", "FN"] = {f"h{k}": 20.0 + missed}
-    found.append({"id": "other", "experiment": "rounds", "parameters": {}, "metrics": {}})  # of another experiment of the same study
+    found.append(
+        {"id": "other", "experiment": "rounds", "parameters": {}, "metrics": {}}
+    )  # of another experiment of the same study
     return Evidence(runs, found)
 
 

@@ -23,9 +23,7 @@ def project(tmp_path, monkeypatch):
 
 def printed(path):
     content = notebooks.read(path)
-    return "".join(
-        "".join(output.get("text", "")) for cell in content["cells"] for output in cell.get("outputs", [])
-    )
+    return "".join("".join(output.get("text", "")) for cell in content["cells"] for output in cell.get("outputs", []))
 
 
 def test_run_and_resume(project):

@@ -23,9 +23,7 @@ def test_a_good_notebook_has_no_problems(problems):
 
 
 def test_an_introduction_needs_no_results(problems):
-    cells = [
-        made for made in chapter(exercises=[]) if made.metadata.get("tags") not in (["results"], ["claims"])
-    ]
+    cells = [made for made in chapter(exercises=[]) if made.metadata.get("tags") not in (["results"], ["claims"])]
     assert problems(cells, "00_start.ipynb") == []
     assert len(problems(cells, "11_chapter.ipynb")) == 3
 
@@ -108,9 +106,7 @@ def test_missing_parts_and_a_late_end(problems):
 def test_exercises(problems):
     starter, check, solution = exercise()
     assert any("starter, a check and a solution" in p for p in problems(chapter(exercises=[starter, check])))
-    assert any(
-        "starter, a check and a solution" in p for p in problems(chapter(exercises=[starter, solution]))
-    )
+    assert any("starter, a check and a solution" in p for p in problems(chapter(exercises=[starter, solution])))
     assert any("there twice" in p for p in problems(chapter(exercises=exercise() + exercise())))
     nameless = cell(starter.source, "exercise")
     assert any("no id" in p for p in problems(chapter(exercises=[nameless, check, solution])))

@@ -41,9 +41,7 @@ def project(tmp_path, monkeypatch):
     small_project.make(tmp_path)
     papers = tmp_path / "book" / "papers" / "robust_transfer"
     papers.mkdir(parents=True)
-    (tmp_path / "book" / "intro.md").write_text(
-        "# Welcome\n\nSee [the paper](papers/robust_transfer/index.md).\n"
-    )
+    (tmp_path / "book" / "intro.md").write_text("# Welcome\n\nSee [the paper](papers/robust_transfer/index.md).\n")
     (papers / "index.md").write_text("# A paper\n\nText.\n")
     (tmp_path / "_toc.yml").write_text(yaml.safe_dump(TOC, sort_keys=False))
     (tmp_path / "_config.yml").write_text(yaml.safe_dump(CONFIG))
@@ -92,9 +90,7 @@ def test_stage_holds_the_book_and_nothing_else(project):
     (project / "book" / "intro.md").write_text("# New\n")
     stage.stage("quick")
     assert not (site / "book" / "old.md").exists()
-    changed = {
-        path.name for path, date in dates.items() if path.is_file() and path.stat().st_mtime_ns != date
-    }
+    changed = {path.name for path, date in dates.items() if path.is_file() and path.stat().st_mtime_ns != date}
     assert changed == {"intro.md"}
 
 
