@@ -197,6 +197,8 @@ def _verdict(cell: Cell, runs: list[dict], entry: dict) -> tuple[str, str]:
         )
     if cell.printed is None:
         return "not_testable", f"The paper printed no number here; {ours}. {cell.missing}".strip()
+    if cell.given:
+        return "not_testable", f"Printed {say(cell.printed)}, ours is {say(entry['ours'])}. {cell.given}"
     half = 0.5 * 10**-cell.decimals
     many = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
     basis = f"{many} on {entry['n']} images; {_span(entry)}" if known else many

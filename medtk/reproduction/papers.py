@@ -42,6 +42,8 @@ class Cell:
         What always saying the commonest class of the test set gives in this metric.
     missing : str
         Why there is no printed number, in words; empty where there is one.
+    given : str
+        Why agreement would say nothing, in words: our data are made from the printed number. Empty elsewhere.
     command : str
         The command line that fills the cell where the official data can be had.
     """
@@ -60,6 +62,7 @@ class Cell:
     reference: str
     majority: float | None
     missing: str
+    given: str
     command: str
 
     @property
@@ -202,6 +205,7 @@ def _cells(paper: str, table: dict, datasets: dict) -> list[Cell]:
                     reference=_reference(table, row, i),
                     majority=None if share is None else constant(metric, share, classes),
                     missing="" if printed is not None else _missing(row, column),
+                    given=table.get("given", ""),
                     command=table["command"].format(**needs),
                 )
             )
