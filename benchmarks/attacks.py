@@ -4,15 +4,12 @@ All tools get the same network, images, labels (the network's own answers), budg
 """
 
 import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
+from saving import save
 
 from medtk import attacks, models
 from medtk.data import CATALOG, synthetic
@@ -184,13 +181,7 @@ def main() -> None:
                 flush=True,
             )
     if chosen.save:
-        path = Path(__file__).parent / "results" / f"attacks-{chosen.network}.json"
-        path.parent.mkdir(exist_ok=True)
-        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
-        versions = {"python": platform.python_version(), "keras": keras.__version__, "tensorflow": tf.__version__}
-        said = {"settings": vars(chosen), "machine": machine, "versions": versions, "rows": rows}
-        path.write_text(json.dumps(said, indent=1) + "\n")
-        print(f"Written to {path}")
+        save(f"attacks-{chosen.network}", vars(chosen), rows)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,14 @@ Small network, random images: speed does not depend on their values.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+from saving import save
 
 from medtk import attacks, models
 from medtk.defenses import students
@@ -138,13 +135,7 @@ def main() -> None:
             f"{row['ratio_to_plain']:>10.2f}{row['ratio_to_medtk_pgd']:>13.2f}"
         )
     if chosen.save:
-        path = Path(__file__).parent / "results" / f"defenses-{chosen.student}.json"
-        path.parent.mkdir(exist_ok=True)
-        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
-        versions = {"python": platform.python_version(), "keras": keras.__version__, "tensorflow": tf.__version__}
-        said = {"settings": vars(chosen), "machine": machine, "versions": versions, "times": times}
-        path.write_text(json.dumps(said, indent=1) + "\n")
-        print(f"Written to {path}")
+        save(f"defenses-{chosen.student}", vars(chosen), times)
 
 
 if __name__ == "__main__":

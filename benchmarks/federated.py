@@ -6,9 +6,7 @@ run as separate processes on this machine, joined by Flower: what messages, cert
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -16,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
+from saving import save
 
 from medtk import federated, models
 from medtk.data import Split
@@ -151,13 +149,7 @@ def main() -> None:
             f"the slowest step; in one process: {one:.3f} s"
         )
     if chosen.save:
-        path = Path(__file__).parent / "results" / f"federated-{chosen.network}.json"
-        path.parent.mkdir(exist_ok=True)
-        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
-        versions = {"python": platform.python_version(), "tensorflow": tf.__version__}
-        said = {"settings": vars(chosen), "machine": machine, "versions": versions, "times": times}
-        path.write_text(json.dumps(said, indent=1) + "\n")
-        print(f"Written to {path}")
+        save(f"federated-{chosen.network}", vars(chosen), times)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,14 @@ The floor is one compiled pass forward and backward through the bare network, wi
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+from saving import save
 
 from medtk import attacks, models
 
@@ -114,13 +111,7 @@ def main() -> None:
             f"{row['ratio_to_floor']:>10.2f}{same:>18}"
         )
     if chosen.save:
-        path = Path(__file__).parent / "results" / f"fgsm-{chosen.network}.json"
-        path.parent.mkdir(exist_ok=True)
-        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
-        versions = {"python": platform.python_version(), "keras": keras.__version__, "tensorflow": tf.__version__}
-        said = {"settings": vars(chosen), "machine": machine, "versions": versions, "times": times}
-        path.write_text(json.dumps(said, indent=1) + "\n")
-        print(f"Written to {path}")
+        save(f"fgsm-{chosen.network}", vars(chosen), times)
 
 
 if __name__ == "__main__":

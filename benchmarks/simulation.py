@@ -6,9 +6,7 @@ nothing else here uses it, so it is not among the project's packages: ``pip inst
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -21,6 +19,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
+from saving import save
 
 from medtk import federated, models
 
@@ -107,10 +106,7 @@ def main() -> None:
         f"Flower's simulation (ratio {row['ratio']:.1f}), whose first took {row['simulation_first_round_s']:.1f} s"
     )
     if chosen.save:
-        path = Path(__file__).parent / "results" / f"simulation-{chosen.network}.json"
-        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
-        path.write_text(json.dumps({"settings": vars(chosen), "machine": machine, "times": row}, indent=1) + "\n")
-        print(f"Written to {path}")
+        save(f"simulation-{chosen.network}", vars(chosen), row)
 
 
 if __name__ == "__main__":

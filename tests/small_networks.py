@@ -4,7 +4,10 @@ import keras
 import numpy as np
 from keras import layers
 
+from medtk import training
 from medtk.data import CATALOG, Dataset, Split
+from medtk.settings import cache_home
+from medtk.training import fitting
 
 SHAPE = (8, 8, 3)
 
@@ -51,3 +54,11 @@ def dataset(n=20, seed=0):
     train, test = (Split(*images_and_labels(size, seed=seed + shift)) for shift, size in ((0, n), (1, 12)))
     card = CATALOG["breastmnist"]
     return Dataset("small", train, test, test, ("a", "b", "c"), card, "synthetic", "0" * 64)
+
+
+def trained_cache(spec, images, folder, monkeypatch):
+    """Folder of a cache in which the small network of a `Spec` is trained already."""
+    monkeypatch.setattr(fitting.models, "build", built_for_fit)
+    monkeypatch.setenv("MEDTK_CACHE", str(folder))
+    training.fit_or_load(spec, images, progress=False)
+    return cache_home()

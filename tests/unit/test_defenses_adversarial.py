@@ -29,10 +29,7 @@ def dataset():
 def trained(dataset, tmp_path_factory):
     """Folder with the cache entry of the base."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting.models, "build", small_networks.built_for_fit)
-        patch.setenv("MEDTK_CACHE", str(tmp_path_factory.mktemp("trained")))
-        training.fit_or_load(BASE, dataset, progress=False)
-        return cache_home()
+        return small_networks.trained_cache(BASE, dataset, tmp_path_factory.mktemp("trained"), patch)
 
 
 @pytest.fixture(autouse=True)

@@ -30,10 +30,7 @@ def dataset():
 def trained(dataset, tmp_path_factory):
     """Folder with the cache entry of the teacher."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting.models, "build", small_networks.built_for_fit)
-        patch.setenv("MEDTK_CACHE", str(tmp_path_factory.mktemp("trained")))
-        training.fit_or_load(TEACHER, dataset, progress=False)
-        return cache_home()
+        return small_networks.trained_cache(TEACHER, dataset, tmp_path_factory.mktemp("trained"), patch)
 
 
 @pytest.fixture(autouse=True)
