@@ -127,7 +127,8 @@ def files(start: Start, made: Formed, recipes: Sequence[str], folder: Path) -> d
         target = folder / (f"{made.form}.keras" if recipe == "keras" else f"{made.form}-{recipe}.tflite")
         try:
             if recipe == "keras":
-                made.model.save(target)
+                # Without the optimiser's state, which would make the file three times as large.
+                keras.Model(made.model.input, made.model.output).save(target)
             else:
                 floats = floats or edge.export(made.model, folder / f"{made.form}-float32.tflite")
                 edge.export(made.model, target, recipe, calibration=start.calibration, float_file=floats)

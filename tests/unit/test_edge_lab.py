@@ -1,5 +1,6 @@
 """The experiment of paper 4 from end to end on tiny networks, its tables, its figures, and the rules of its claims."""
 
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -92,6 +93,17 @@ def test_from_training_to_the_tables(monkeypatch, tmp_path, capsys):
     edge_recording.record(spec, forms)
     assert capsys.readouterr().out == ""  # nothing was left to do
     plt.close(edge_plots.pareto(edge_tables.points(found.values()), floor=0.5, dataset=xrays("synthetic")))
+
+
+def test_the_keras_file_holds_a_network_and_no_optimiser(tmp_path):
+    model = small_networks.classifier()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    images, labels = small_networks.images_and_labels()
+    model.fit(images, labels, verbose=0)
+    file = edge.files(None, edge.Formed("float", model, 0.0), ["keras"], tmp_path)["keras"]
+    stored = keras.saving.load_model(file)
+    assert not stored.compiled
+    np.testing.assert_allclose(stored(images), model(images), atol=1e-6)
 
 
 def test_synthetic_images_are_never_recorded(monkeypatch, tmp_path):
