@@ -73,7 +73,9 @@ def graded(content: dict) -> dict:
     return content | {"cells": [cell for pair in both for cell in pair]}
 
 
-def verify(path: Path, profile: str = "quick", *, out: Path | None = None) -> list[str]:
+def verify(
+    path: Path, profile: str = "quick", *, out: Path | None = None, environment: dict[str, str] | None = None
+) -> list[str]:
     """Run a notebook with its checks and tell what is wrong: a solution that fails its check, a starter that passes.
 
     Parameters
@@ -84,6 +86,8 @@ def verify(path: Path, profile: str = "quick", *, out: Path | None = None) -> li
         Whose parameter values are used.
     out : Path, optional
         Folder for what was run; ``build/exercises`` unless told.
+    environment : dict of str, optional
+        Variables for the kernel, beside this process's own.
 
     Returns
     -------
@@ -98,7 +102,8 @@ def verify(path: Path, profile: str = "quick", *, out: Path | None = None) -> li
     key, proof = fingerprint.key(path, profile, parameters), out / f"{path.stem}.proof"
     if proof.is_file() and proof.read_text() == key:
         return []
-    outcome = _run(graded(content), path.stem, out, profile, parameters)
+    around = {"MEDTK_PROFILE": profile, STRICT: "1"} | (environment or {})
+    outcome = _run(graded(content), path.stem, out, parameters, around)
     if not outcome.output.exists():
         return [f"{path.stem} did not run, {outcome.error}."]
     problems = [f"{path.stem}: {problem}" for problem in _problems(notebooks.read(outcome.output))]
@@ -107,10 +112,10 @@ def verify(path: Path, profile: str = "quick", *, out: Path | None = None) -> li
     return problems
 
 
-def _run(content: dict, name: str, out: Path, profile: str, parameters: dict[str, Any]) -> execute.Outcome:
+def _run(content: dict, name: str, out: Path, parameters: dict[str, Any], around: dict[str, str]) -> execute.Outcome:
     source, target = out / f"{name}.ipynb", out / f"{name}.executed.ipynb"
     source.write_text(json.dumps(content), encoding="utf-8")
-    return execute.run_one(source, parameters, target, {"MEDTK_PROFILE": profile, STRICT: "1"})
+    return execute.run_one(source, parameters, target, around)
 
 
 def _problems(executed: dict) -> list[str]:
