@@ -34,7 +34,7 @@ SETTINGS = ("dataset", "network", "defense", "epsilon")
 
 @dataclass(frozen=True)
 class Case:
-    """One instance of a claim: its subject, whether it holds (None: a number is missing), the numbers."""
+    """One instance of a claim: its subject, whether it holds (None: a number is missing, or what was found leaves it open), the numbers."""
 
     name: str
     holds: bool | None
