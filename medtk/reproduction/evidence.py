@@ -34,7 +34,10 @@ SETTINGS = ("dataset", "network", "defense", "epsilon")
 
 @dataclass(frozen=True)
 class Case:
-    """One instance of a claim: its subject, whether it holds (None: a number is missing, or what was found leaves it open), the numbers."""
+    """One instance of a claim: its subject, whether it holds, the numbers.
+
+    ``holds`` is None where a number is missing, or where what was found leaves the question open.
+    """
 
     name: str
     holds: bool | None
