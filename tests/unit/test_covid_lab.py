@@ -232,6 +232,19 @@ def test_an_empty_ledger_gives_empty_tables(ledger):
         assert len(table) == 0 and len(table.columns) > 6
     assert (covid_tables.table_iii().xs("recorded, by frame", level=1) == "–").all(axis=None)
     assert covid_tables.recorded_curves("xray", "frame", "small") == {}
+    assert covid_tables.answer() == "No record answers it yet."
+
+
+def test_the_answer_needs_both_ways_and_repeats_the_readings(monkeypatch):
+    line = {"network": "small", "size": 32, "rounds": 3, "split": "frame", "seeds": 2, "X-ray": "+1.0 [+0.1, +2.0]",
+            "Ultrasound": "-1.0 [-2.0, +1.0]"}  # fmt: skip
+    both = [line | {"way": covid_spec.WAYS[way], "reading": way} for way in ("specialised", "clustered")]
+    monkeypatch.setattr(covid_tables, "gains", lambda: pd.DataFrame(both))
+    said = covid_tables.answer()
+    assert "2 seeds" in said and said.count("+1.0 [+0.1, +2.0]") == 2
+    assert "apart: specialised." in said and said.endswith("does: clustered.")
+    monkeypatch.setattr(covid_tables, "gains", lambda: pd.DataFrame(both[:1]))
+    assert covid_tables.answer() == "No record answers it yet."
 
 
 def test_overall_f1_is_the_average_that_the_printed_gains_are_in():
