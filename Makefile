@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml
 install: $(READY) ## create .venv from requirements.lock
 
 book: $(READY) ## run every notebook with the quick settings and build the book
-	$(BIN)/medtk book --profile quick
+	$(BIN)/medtk book --profile quick --jobs 2
 
 test: $(READY) ## run the whole suite
 	$(BIN)/python -m pytest --durations=5
