@@ -118,7 +118,6 @@ def must_have_shrunk(float_bytes: int, found_bytes: int, weights: int, bits: int
 def _converted(model: keras.Model) -> bytes:
     import tensorflow as tf
 
-    tf.get_logger().setLevel("ERROR")  # in a notebook it writes its notices, with paths, among the results
     with contextlib.redirect_stdout(io.StringIO()):  # it lists its signatures
         return tf.lite.TFLiteConverter.from_keras_model(model).convert()
 

@@ -1,5 +1,6 @@
 """One run of a notebook: its seed, its data, and the records that it leaves."""
 
+import logging
 import os
 import time
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
 from medtk import data, models
 from medtk.models.weights import FROM_SCRATCH
@@ -110,7 +112,7 @@ class Run:
 
 
 def start(notebook: str, *, seed: int = 0, profile: str = "") -> Run:
-    """Begin a run: set every seed and say with what it runs.
+    """Begin a run: set every seed, say with what it runs, and let tables show whole sentences.
 
     Parameters
     ----------
@@ -122,6 +124,9 @@ def start(notebook: str, *, seed: int = 0, profile: str = "") -> Run:
         Left out, it is what the runner says (``$MEDTK_PROFILE``), else ``reader``.
     """
     keras.utils.set_random_seed(seed)
+    pd.set_option("display.max_colwidth", None)
+    # TensorFlow's notices about compiling, with paths of this machine, would stand among the results.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     run = Run(notebook, profile or os.environ.get("MEDTK_PROFILE", "reader"), seed)
     print(
         f"medtk notebook {notebook}, profile {run.profile}, seed {seed}; Keras {keras.__version__} on "

@@ -1,9 +1,11 @@
 import dataclasses
+import logging
 from types import SimpleNamespace
 
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import small_networks
 from keras import layers
@@ -153,6 +155,14 @@ def test_figures_say_when_the_data_are_synthetic(name):
     for figure in (stamped, plain):
         figure.canvas.draw()
         plt.close(figure)
+
+
+def test_tables_of_a_run_show_whole_sentences_and_tensorflow_is_quiet(capsys):
+    logging.getLogger("tensorflow").setLevel("INFO")
+    pd.set_option("display.max_colwidth", 50)
+    lab.start("11")
+    assert "x" * 99 in pd.DataFrame({"why": ["x" * 99]}).to_html()
+    assert not logging.getLogger("tensorflow").isEnabledFor(logging.WARNING)
 
 
 def test_palette_and_markers_tell_curves_apart_without_colour():
