@@ -51,6 +51,13 @@ def test_every_page_and_notebook_is_in_the_contents(root, toc):
     assert found <= set(toc)
 
 
+def test_teachers_find_every_notebook_in_the_order_of_the_contents(root, toc):
+    notebooks = [json.loads((root / f"{page}.ipynb").read_text()) for page in toc if page.startswith("notebooks/")]
+    labels = [re.match(r"\((nb-[\w-]+)\)=", "".join(notebook["cells"][0]["source"])).group(1) for notebook in notebooks]
+    goals = re.findall(r"^\{ref\}`(nb-[\w-]+)`$", (root / "book" / "teaching.md").read_text(), re.MULTILINE)
+    assert goals == labels
+
+
 def test_jupyter_book_is_pinned_to_version_1(root):
     assert jupyter_book.__version__.startswith("1.")
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]["book"]
