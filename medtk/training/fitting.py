@@ -7,6 +7,7 @@ import keras
 
 from medtk import models
 from medtk.data import Dataset
+from medtk.data.files import checksum
 from medtk.errors import BadParameter
 from medtk.training import loop
 from medtk.training.loop import Fit
@@ -107,7 +108,7 @@ def key(spec: Spec, dataset: Dataset) -> str:
     parts = {
         "recipe": RECIPE,
         "spec": dataclasses.asdict(spec),
-        "weights": [weights.source, weights.path.stat().st_size if weights.path and weights.path.is_file() else 0],
+        "weights": [weights.source, checksum(weights.path) if weights.path and weights.path.is_file() else 0],
         "data": loop.digest_of_arrays(dataset.train.images, dataset.train.labels),
         "classes": dataset.n_classes,
         "keras": [keras.__version__, keras.backend.backend()],

@@ -216,6 +216,17 @@ def test_key_changes_with_the_training_data_alone(dataset, monkeypatch):
     assert fitting.key(SPEC, dataset) != same
 
 
+def test_key_changes_with_the_bytes_of_the_starting_weights(dataset, tmp_path, monkeypatch):
+    mirror = tmp_path / "weights" / models.weights.FILES["mobilenetv2"][1]
+    mirror.parent.mkdir()
+    monkeypatch.setenv("MEDTK_DATA", str(tmp_path))
+    keys = set()
+    for content in (b"one file", b"an other"):  # of one length
+        mirror.write_bytes(content)
+        keys.add(fitting.key(training.Spec("mobilenetv2", weights="mirror"), dataset))
+    assert len(keys) == 2
+
+
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
