@@ -55,19 +55,19 @@ def recorded() -> pd.DataFrame:
     lines = []
     for key, runs in everything().groupby([*SETTING, "split", "way"], sort=False):
         p = dict(zip([*SETTING, "split", "way"], key, strict=True))
-        line = {name: p[name] for name in ("network", "size", "rounds", "split")} | {"way": WAYS[p["way"]]}
+        line = {"setting": tables.federated_setting(p), "split": p["split"], "way": WAYS[p["way"]]}
         line["seeds"] = runs["seed"].nunique()
         for modality, title in TITLES.items():
             own = runs[runs["modality"] == modality]
             shown = {"F1": own["overall"].mean(), "balanced": own["balanced"].mean(), "untold": own["confident"].mean()}
             line |= {f"{title} {what}": _percent(share) for what, share in shown.items()}
         lines.append(line)
-    columns = ["network", "size", "rounds", "split", "way", "seeds"]
+    columns = ["setting", "split", "way", "seeds"]
     columns += [f"{title} {what}" for title in TITLES.values() for what in ("F1", "balanced", "untold")]
     order = list(WAYS.values())
     found = pd.DataFrame(lines, columns=columns)
     return found.sort_values(
-        ["network", "size", "rounds", "split", "way"], key=lambda c: c.map(order.index) if c.name == "way" else c
+        ["setting", "split", "way"], key=lambda c: c.map(order.index) if c.name == "way" else c
     ).reset_index(drop=True)
 
 
@@ -119,13 +119,12 @@ def gains(repeats: int = 2000, seed: int = 0) -> pd.DataFrame:
     patient are not independent, so that the interval is too narrow, much so on ultrasound. *reading* says where the
     interval leaves out 0.
     """
-    columns = ["network", "size", "rounds", "split", "way", "seeds", *TITLES.values(), "reading"]
+    columns = ["setting", "split", "way", "seeds", *TITLES.values(), "reading"]
     lines, by_id = [], {record["id"]: record for record in kept()}
     for key, runs in everything().groupby([*SETTING, "split"], sort=False):
         p = dict(zip([*SETTING, "split"], key, strict=True))
         for way in [name for name in WAYS if name != "multi_modal"]:
-            line = {name: p[name] for name in ("network", "size", "rounds", "split")} | {"way": WAYS[way]}
-            told = []
+            line, told = {"setting": tables.federated_setting(p), "split": p["split"], "way": WAYS[way]}, []
             for modality, title in TITLES.items():
                 own = runs[runs["modality"] == modality].pivot_table(
                     index="seed", columns="way", values="id", aggfunc="first"
@@ -140,28 +139,27 @@ def gains(repeats: int = 2000, seed: int = 0) -> pd.DataFrame:
                         told.append(f"{'better' if low > 0 else 'worse'} on {title}")
             if line.get("seeds"):
                 lines.append(line | {"reading": ", ".join(told) or "not told apart"})
-    return pd.DataFrame(lines, columns=columns).sort_values(["network", "size", "rounds", "split"], kind="stable")
+    return pd.DataFrame(lines, columns=columns).sort_values(["setting", "split"], kind="stable")
 
 
 def answer() -> str:
     """Markdown that answers chapter 23's question from `gains`: one paragraph for each setting and split."""
     apart, shares = WAYS["specialised"], WAYS["clustered"]
     said = []
-    for (network, size, rounds, split), lines in gains().groupby(["network", "size", "rounds", "split"]):
+    for (setting, split), lines in gains().groupby(["setting", "split"]):
         by_way = lines.set_index("way")
         if not {apart, shares} <= set(by_way.index):
             continue
         seeds = int(by_way.loc[apart, "seeds"])
-        head = f"**{network}, {size} pixels, {rounds} rounds, split by {split}, {seeds} seed{'s' * (seeds > 1)}.** "
+        head = f"**{setting}; split by {split}, {seeds} seed{'s' * (seeds > 1)}.** "
         numbers = "; ".join(
             f"on {title} {by_way.loc[apart, title]} points for a model a modality and {by_way.loc[shares, title]} for "
             "Algorithm 1"
             for title in TITLES.values()
         )
-        words = {what: by_way.loc[way, "reading"] for what, way in (("apart", apart), ("shares", shares))}
         said.append(
-            f"{head}Over one averaged model: {numbers}. Keeping clusters apart: {words['apart']}. New shares alone, "
-            f"which is all that Algorithm 1 does: {words['shares']}."
+            f"{head}Over one averaged model: {numbers}. Keeping clusters apart: {by_way.loc[apart, 'reading']}. "
+            f"New shares alone, which is all that Algorithm 1 does: {by_way.loc[shares, 'reading']}."
         )
     return "\n\n".join(said) or "No record answers it yet."
 

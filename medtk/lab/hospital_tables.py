@@ -95,10 +95,10 @@ def recorded() -> pd.DataFrame:
     ``fewest`` is the number of training images of the smallest hospital, and ``gap`` the largest accuracy of a
     hospital minus the smallest. ``re-estimated`` has normalisation statistics measured again after the last round.
     """
-    columns = ["network", "pixels", "partition", "alpha", "way", "seeds", "fewest"]
+    columns = ["setting", "partition", "alpha", "way", "seeds", "fewest"]
     columns += ["accuracy", "balanced", "re-estimated", "sensitivity", "specificity", "gap"]
     lines = []
-    for (network, size, partition, alpha, way), runs in sorted(_recorded_runs().items(), key=str):
+    for (setting, partition, alpha, way), runs in sorted(_recorded_runs().items(), key=str):
         totals = [run["all"]["metrics"] for run in runs]
         recalls = [[row[c] / sum(row) for c, row in enumerate(t["clean"]["confusion"])] for t in totals]
         spread = [
@@ -113,7 +113,7 @@ def recorded() -> pd.DataFrame:
             float(mean(spread)),
         ]
         shown = ["–" if share is None else f"{share:.1%}" for share in shown]
-        lines.append([network, size, partition, alpha, way, len(runs), f"{mean(smallest):.0f}", *shown])
+        lines.append([setting, partition, alpha, way, len(runs), f"{mean(smallest):.0f}", *shown])
     return pd.DataFrame(lines, columns=columns)
 
 
@@ -203,13 +203,13 @@ def gaps(found: Groups, *, repeats: int = 1000, seed: int = 0) -> pd.DataFrame:
 def recorded_gaps(repeats: int = 500) -> pd.DataFrame:
     """Gaps in sensitivity between the hospitals of every recorded run of FedAvg, with what chance alone gives."""
     lines = []
-    for (network, size, partition, alpha, way), runs in sorted(_recorded_runs().items(), key=str):
+    for (setting, partition, alpha, way), runs in sorted(_recorded_runs().items(), key=str):
         for run in runs if way == "fedavg" else []:
             gap = gaps(groups(run, results_home()), repeats=repeats).set_index("gap in").loc["sensitivity"]
-            setting = {"network": network, "pixels": size, "partition": partition, "alpha": alpha}
-            lines.append(setting | {"seed": run["all"]["seed"]} | gap.to_dict())
-    return pd.DataFrame(lines, columns=["network", "pixels", "partition", "alpha", "seed", "points", "95 % interval",
-                                        "highest", "lowest", "as large by chance"])  # fmt: skip
+            line = {"setting": setting, "partition": partition, "alpha": alpha, "seed": run["all"]["seed"]}
+            lines.append(line | gap.to_dict())
+    columns = ["setting", "partition", "alpha", "seed", "points", "95 % interval", "highest", "lowest"]
+    return pd.DataFrame(lines, columns=[*columns, "as large by chance"])
 
 
 def calibrated(found: Groups, *, repeats: int = 500, seed: int = 0) -> pd.DataFrame:
@@ -266,7 +266,7 @@ def _recorded_runs() -> dict[tuple, list[dict[str, dict]]]:
         if "all" in run:
             p = run["all"]["parameters"]
             alpha = p["dirichlet_alpha"] if p["partition"] in ("dirichlet", "quantity_skew") else "–"
-            settings.setdefault((p["network"], p["size"], p["partition"], alpha, p["way"]), []).append(run)
+            settings.setdefault((tables.federated_setting(p), p["partition"], alpha, p["way"]), []).append(run)
     return settings
 
 

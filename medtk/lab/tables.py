@@ -1,5 +1,6 @@
 """Tables that set the paper, the ledger and the present run side by side."""
 
+from collections.abc import Mapping
 from statistics import mean
 
 import numpy as np
@@ -172,6 +173,17 @@ def conditions(kept: dict[str, dict], ways: dict[str, str]) -> pd.DataFrame:
     """
     lines = {what: {who: _share(found, name) for who, found in kept.items()} for what, name in ways.items()}
     return pd.DataFrame(lines).T
+
+
+def federated_setting(parameters: Mapping) -> str:
+    """One line with what decides a federated run beside its images, its clients' shares, its way and its seed."""
+    p = parameters
+    clinics = f"{p['clients']} clinics a modality, " if "clients" in p else ""
+    epochs = f"{p['local_epochs']} epoch{'s' * (p['local_epochs'] > 1)}"
+    return (
+        f"{p['network']} ({p['weights']} weights), {p['size']} pixels, {clinics}{p['rounds']} rounds of {epochs}, "
+        f"batch {p['batch_size']}, rate {p['learning_rate']:g}"
+    )
 
 
 def defended(paper: str, epsilon: float) -> pd.DataFrame:

@@ -236,7 +236,7 @@ def test_an_empty_ledger_gives_empty_tables(ledger):
 
 
 def test_the_answer_needs_both_ways_and_repeats_the_readings(monkeypatch):
-    line = {"network": "small", "size": 32, "rounds": 3, "split": "frame", "seeds": 2, "X-ray": "+1.0 [+0.1, +2.0]",
+    line = {"setting": "small, 32 pixels", "split": "frame", "seeds": 2, "X-ray": "+1.0 [+0.1, +2.0]",
             "Ultrasound": "-1.0 [-2.0, +1.0]"}  # fmt: skip
     both = [line | {"way": covid_spec.WAYS[way], "reading": way} for way in ("specialised", "clustered")]
     monkeypatch.setattr(covid_tables, "gains", lambda: pd.DataFrame(both))
