@@ -179,9 +179,10 @@ def federated_setting(parameters: Mapping) -> str:
     """One line with what decides a federated run beside its images, its clients' shares, its way and its seed."""
     p = parameters
     clinics = f"{p['clients']} clinics a modality, " if "clients" in p else ""
+    weights = "" if p["weights"] == "auto" else f" ({p['weights']} weights)"
     epochs = f"{p['local_epochs']} epoch{'s' * (p['local_epochs'] > 1)}"
     return (
-        f"{p['network']} ({p['weights']} weights), {p['size']} pixels, {clinics}{p['rounds']} rounds of {epochs}, "
+        f"{p['network']}{weights}, {p['size']} pixels, {clinics}{p['rounds']} rounds of {epochs}, "
         f"batch {p['batch_size']}, rate {p['learning_rate']:g}"
     )
 
