@@ -24,10 +24,13 @@ def near_specialised(evidence: Evidence) -> list[Case]:
 
 
 def clustered_helps(evidence: Evidence) -> list[Case]:
-    """The clustered model's overall F1 is above that of the conventional multi-modal model."""
+    """The clustered model's overall F1 is more than 1 point above that of the conventional multi-modal model.
+
+    Less than that is a few test images, which another seed gives and takes.
+    """
 
     def judge(gain):
-        return gain > 0
+        return gain > 0.01
 
     return [_gain(evidence, dataset, "Multi-modal", judge) for dataset in TESTED]
 

@@ -35,3 +35,13 @@ def test_a_class_that_is_mostly_missed_is_not_recognised():
     said.runs["III", "Ultrasound / Healthy", "Clustered / Recall"] = {"a": 0.4, "b": 0.5}
     assert [case.holds for case in rules_clustered_covid.modality_not_needed(said)] == [True, True, True, False]
     assert [case.holds for case in rules_clustered_covid.modality_not_needed(Evidence({}))] == [None] * 4
+
+
+def test_a_gain_of_a_few_images_is_no_gain():
+    said = printed(papers.load("clustered_covid"))
+    assert [case.holds for case in rules_clustered_covid.clustered_helps(said)] == [True, True]
+    for key in [key for key in said.runs if key[2].startswith("Clustered")]:
+        same = said.runs[key[0], key[1], key[2].replace("Clustered", "Multi-modal")]
+        said.runs[key] = {name: value + 0.005 for name, value in same.items()}
+    cases = rules_clustered_covid.clustered_helps(said)
+    assert [case.holds for case in cases] == [False, False] and all("+0.5 points" in case.detail for case in cases)
