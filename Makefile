@@ -43,6 +43,7 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.recording adversarial breastmnist --seeds 0 1 2 3 4
 	$(BIN)/python -m medtk.lab.recording adversarial pneumoniamnist dermamnist octmnist
 	$(BIN)/python -m medtk.lab.recording adversarial breastmnist pneumoniamnist --methods fgsm pgd trades
+	$(BIN)/python -m medtk.lab.recording adversarial breastmnist pneumoniamnist --methods fgsm pgd trades --crafting training --networks mobilenetv2
 	$(BIN)/python -m medtk.lab.recording adversarial breastmnist --networks mobilenetv2 --clean-shares 1.0
 	$(BIN)/python -m medtk.lab.recording distillation breastmnist pneumoniamnist dermamnist octmnist
 	$(BIN)/python -m medtk.lab.recording distillation dermamnist --networks densenet121 --temperatures 4 20 100

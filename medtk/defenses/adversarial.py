@@ -13,6 +13,7 @@ from medtk.data import Dataset, Split
 from medtk.errors import BadParameter, UnknownName
 
 METHODS = ("printed", "fgsm", "pgd", "trades")
+CRAFTING = ("inference", "training")
 # Part of every cache key: raise it when a change here or in medtk.defenses.steps changes what training gives.
 RECIPE = 1
 
@@ -45,6 +46,11 @@ class Spec:
     clean_share : float
         Share of each batch that is left clean, 0 to 1. With 1 this is plain further training: the control that
         tells what the attack adds to the extra epochs. ``trades`` sees every image both ways and takes only 0.
+    crafting : {'inference', 'training'}
+        Mode of the network while examples are made for a batch. ``inference`` attacks the network that will be used,
+        its batch normalisation by moving statistics; ``training`` the one that is being trained, by the statistics of
+        the batch. The two differ much while the moving statistics are not settled. ``printed`` takes only
+        ``inference``.
     learning_rate : float
         Of a new Adam.
     seed : int
@@ -60,12 +66,15 @@ class Spec:
     step_size: float | None = None
     beta: float = 6.0
     clean_share: float = 0.0
+    crafting: str = "inference"
     learning_rate: float = 1e-3
     seed: int = 0
 
     def __post_init__(self):
         if self.method not in METHODS:
             raise UnknownName("adversarial training", self.method, METHODS)
+        if self.crafting not in CRAFTING:
+            raise UnknownName("crafting", self.crafting, CRAFTING)
         infinity = float("inf")
         for name, holds, range_ in (
             ("epsilon", 0 <= self.epsilon < infinity, "a finite number, 0 or more"),
@@ -80,6 +89,8 @@ class Spec:
                 raise BadParameter(f"{name} of adversarial training must be {range_}, not {getattr(self, name)}.")
         if self.method == "trades" and self.clean_share:
             raise BadParameter("trades sees every image clean and attacked; its clean_share must be 0.")
+        if self.method == "printed" and self.crafting != "inference":
+            raise BadParameter("printed makes its examples once, before training; its crafting must be 'inference'.")
 
 
 def fit_or_load(
@@ -87,9 +98,9 @@ def fit_or_load(
 ) -> training.Fit:
     """Train a network further on attacked images, or load the result.
 
-    Batch normalisation: examples are made in inference mode, on the network that will be attacked; the update is in
-    training mode, as far as `spec.base` trains these layers. ``trades`` passes clean and attacked images apart, each
-    normalised by its own statistics; in the other methods a batch is one pass.
+    Batch normalisation: examples are made in the mode that `spec.crafting` names, and making them leaves the moving
+    statistics alone; the update is in training mode, as far as `spec.base` trains these layers. ``trades`` passes
+    clean and attacked images apart, each normalised by its own statistics; in the other methods a batch is one pass.
 
     The examples follow the true labels. A one-step attack can leak these into the image, so that accuracy on FGSM
     images rises above that on clean ones (Kurakin et al. 2017): judge with a stronger attack.
@@ -194,6 +205,7 @@ def _fitting_to_new_examples(model: keras.Model, train: Split, spec: Spec) -> Ca
         step_size=2.5 * spec.epsilon / spec.steps if spec.step_size is None else spec.step_size,
         beta=spec.beta,
         clean_share=spec.clean_share,
+        crafting=spec.crafting,
     )
     size = spec.base.batch_size
 

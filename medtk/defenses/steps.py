@@ -20,6 +20,7 @@ def compiled_step(
     step_size: float,
     beta: float = 6.0,
     clean_share: float = 0.0,
+    crafting: str = "inference",
 ) -> Callable:
     """Compile one step of adversarial training, for batches of any size.
 
@@ -29,7 +30,7 @@ def compiled_step(
         Compiled, so that it has an optimizer; trained in place.
     method : {'fgsm', 'pgd', 'trades'}
         See `medtk.defenses.adversarial.Spec`, also for the other parameters.
-    epsilon, steps, step_size, beta, clean_share
+    epsilon, steps, step_size, beta, clean_share, crafting
         As there.
 
     Returns
@@ -39,13 +40,14 @@ def compiled_step(
         losses and the number of right answers on the images that it trained on.
     """
     scores = models.logits(model)
+    in_training = crafting == "training"
 
     def ascend(loss, start, images, steps, step_size):
         attacked = start
         for _ in tf.range(steps):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(attacked)
-                total = tf.reduce_sum(loss(scores(attacked, training=False)))
+                total = tf.reduce_sum(loss(scores(attacked, training=in_training)))
             attacked += step_size * tf.sign(tape.gradient(total, attacked))
             attacked = tf.clip_by_value(attacked, images - epsilon, images + epsilon)
             attacked = tf.clip_by_value(attacked, 0.0, 1.0)
@@ -62,7 +64,7 @@ def compiled_step(
     def neighbour(images, seed):
         # The divergence is flat at the image itself: a small random step finds a direction to start in.
         start = images + 0.001 * tf.random.stateless_normal(tf.shape(images), seed)
-        said = scores(images, training=False)
+        said = scores(images, training=in_training)
         return ascend(lambda found: divergence(said, found), start, images, steps, step_size)
 
     def losses_of_mixture(images, labels, seed):
@@ -93,7 +95,12 @@ def compiled_step(
 
     @tf.function(input_signature=[batch, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((2,), tf.int32)])
     def step(images, labels, seed):
+        # In training mode a look at the network moves its statistics, which only the update may do.
+        moving = model.non_trainable_variables if in_training else []
+        before = [tf.identity(variable) for variable in moving]
         losses = make(images, labels, seed)
+        for variable, value in zip(moving, before, strict=True):
+            variable.assign(value)
         with tf.GradientTape() as tape:
             each, found = losses()
             loss = tf.reduce_mean(each)

@@ -119,6 +119,8 @@ def adversarially_trained(
         predictions |= {state(prefix + name): probabilities for name, probabilities in found.items()}
     fields = ("method", "epsilon", "epochs", "steps", "step_size", "beta", "clean_share", "learning_rate")
     settings = {f"defense_{name}": getattr(spec, name) for name in fields}
+    if spec.crafting != "inference":
+        settings["defense_crafting"] = spec.crafting
     record = run.record(
         dataset,
         spec.base.network,
@@ -211,6 +213,8 @@ def adversarial_name(dataset: str, spec: adversarial.Spec) -> str:
     usual = adversarial.Spec(spec.base, spec.method)
     changed = unusual(spec, usual, ("epsilon", "epochs", "steps", "beta", "clean_share", "learning_rate"))
     base = f"{spec.base.network}-{spec.base.trainable}-{spec.base.scaling}"
+    if spec.crafting != usual.crafting:
+        changed += f"-crafting-{spec.crafting}"
     return f"{dataset}-{base}-{spec.method}{changed}-s{spec.seed}"
 
 

@@ -40,10 +40,11 @@ def baselines(dataset: str, chosen: argparse.Namespace) -> Iterator[Planned]:
 def adversarial_trainings(dataset: str, chosen: argparse.Namespace) -> Iterator[Planned]:
     """Rows AT of Table III, and the other ways to train adversarially, which answer no cell."""
     compiled = collections.defaultdict(dict)
-    for method, share, seed, network in itertools.product(
-        chosen.methods, chosen.clean_shares, chosen.seeds, chosen.networks
+    for method, share, crafting, seed, network in itertools.product(
+        chosen.methods, chosen.clean_shares, chosen.crafting, chosen.seeds, chosen.networks
     ):
-        spec = adversarial.Spec(training.Spec(network, seed=seed), method, clean_share=share, seed=seed)
+        base = training.Spec(network, seed=seed)
+        spec = adversarial.Spec(base, method, clean_share=share, crafting=crafting, seed=seed)
         answers = (method, share) == ("printed", 0.0)
 
         def make(run, data, spec=spec, answers=answers, compiled=compiled[network]):
@@ -127,6 +128,7 @@ def main() -> None:
     parser.add_argument("--scalings", nargs="+", default=["unit"])
     parser.add_argument("--methods", nargs="+", default=["printed"])
     parser.add_argument("--clean-shares", nargs="+", type=float, default=[0.0])
+    parser.add_argument("--crafting", nargs="+", default=["inference"])
     parser.add_argument("--defenses", nargs="+", default=["none", "at", "kd"])
     parser.add_argument("--students", nargs="+", default=["small"])
     parser.add_argument("--temperatures", nargs="+", type=float, default=[1.0])

@@ -189,7 +189,8 @@ def _method(p: dict) -> str:
     if p["defense_clean_share"] == 1:
         return "clean images"
     clean = f", {p['defense_clean_share']:.0%} of the images clean" if p["defense_clean_share"] else ""
-    return f"{p['defense_method']}, ε = {p['defense_epsilon']:g}{clean}"
+    mode = f", examples made in {p['defense_crafting']} mode" if "defense_crafting" in p else ""
+    return f"{p['defense_method']}, ε = {p['defense_epsilon']:g}{clean}{mode}"
 
 
 def _settings(p: dict) -> str:

@@ -101,5 +101,7 @@ def test_unusual_settings_are_named_in_a_record():
     assert defended.adversarial_name("x", usual) == "x-resnet50-all-unit-printed-s2"
     changed = dataclasses.replace(usual, epsilon=0.002, clean_share=0.5)
     assert defended.adversarial_name("x", changed) == "x-resnet50-all-unit-printed-epsilon0.002-clean-share0.5-s2"
+    inside = adversarial.Spec(base, "pgd", crafting="training", seed=2)
+    assert defended.adversarial_name("x", inside) == "x-resnet50-all-unit-pgd-crafting-training-s2"
     student = distillation.Spec(base, temperature=20.0, teacher_temperature=1.0)
     assert defended.distilled_name("x", student) == "x-resnet50-moving-small-temperature20-teacher-temperature1-s0"

@@ -7,13 +7,15 @@ import keras
 import numpy as np
 import pytest
 import small_networks
+import tensorflow as tf
 
-from medtk import attacks, training
+from medtk import attacks, models, training
 from medtk.data import Split
 from medtk.defenses import adversarial
 from medtk.defenses.adversarial import Spec
 from medtk.defenses.steps import compiled_step
 from medtk.errors import BadParameter, UnknownName
+from medtk.models.gradients import cross_entropy
 from medtk.settings import cache_home
 from medtk.training import fitting
 
@@ -131,8 +133,6 @@ def one_step(method, *, rate=0.0, n=6, **settings):
 
 def training_scores(images):
     """Scores in training mode of the network before the step."""
-    from medtk import models
-
     return np.asarray(models.logits(small_networks.settled())(images, training=True))
 
 
@@ -157,6 +157,23 @@ def test_a_step_moves_weights_and_moving_statistics_as_keras_does():
     by_hand.compile(keras.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy")
     by_hand.train_on_batch(attacked, labels)
     for a, b in zip(model.get_weights(), by_hand.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_examples_made_in_training_mode_follow_the_statistics_of_the_batch():
+    model, (images, labels), (loss, _) = one_step("fgsm", rate=0.1, crafting="training")
+    by_hand = small_networks.settled()
+    scores = models.logits(by_hand)
+    points = tf.Variable(images)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(cross_entropy(scores(points, training=True), labels))
+    attacked = np.clip(images + 0.1 * np.sign(tape.gradient(total, points)), 0, 1)
+    assert np.mean(attacked != attacks.fgsm(small_networks.settled(), images, labels, 0.1, clip=True)) > 0.01
+    np.testing.assert_allclose(loss, 6 * mean_loss(training_scores(attacked), labels), rtol=1e-4)
+    by_hand.set_weights(small_networks.settled().get_weights())
+    by_hand.compile(keras.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy")
+    by_hand.train_on_batch(attacked, labels)
+    for a, b in zip(model.get_weights(), by_hand.get_weights(), strict=True):  # the moving statistics moved once
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
@@ -239,7 +256,7 @@ def test_training_on_attacks_makes_a_linear_problem_robust(method, monkeypatch):
 
 
 def test_key_changes_with_every_field(dataset):
-    spec = Spec(BASE)
+    spec = Spec(BASE, "fgsm")
     others = {
         "base": dataclasses.replace(BASE, seed=1),
         "method": "pgd",
@@ -249,6 +266,7 @@ def test_key_changes_with_every_field(dataset):
         "step_size": 0.1,
         "beta": 5.0,
         "clean_share": 0.5,
+        "crafting": "training",
         "learning_rate": 2e-3,
         "seed": 1,
     }
@@ -271,12 +289,18 @@ def test_key_changes_with_every_field(dataset):
         {"clean_share": 1.5},
         {"learning_rate": 0.0},
         {"method": "trades", "clean_share": 0.5},
+        {"method": "printed", "crafting": "training"},
     ],
     ids=str,
 )
 def test_specs_that_make_no_sense(wrong):
     with pytest.raises(BadParameter, match=list(wrong)[-1]):
         Spec(BASE, **wrong)
+
+
+def test_a_crafting_that_does_not_exist():
+    with pytest.raises(UnknownName, match="did you mean training"):
+        Spec(BASE, "fgsm", crafting="train")
 
 
 def test_a_method_that_does_not_exist():
