@@ -55,6 +55,11 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.covid_recording --splits frame patient
 	$(BIN)/python -m medtk.lab.covid_recording --size 64 --rounds 10 --local-epochs 1
 	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 30 --batch-size 32 --learning-rate 0.001 --splits frame patient --ways multi_modal specialised clustered sattler ifca fedprox local_head --seeds 0 1
+	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 30 --splits frame patient
+	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 30 --batch-size 16 --learning-rate 0.001
+	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 30 --local-epochs 10 --batch-size 32 --learning-rate 0.001
+	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 30 --local-epochs 10 --batch-size 16 --learning-rate 0.001
+	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 100 --batch-size 32 --learning-rate 0.001
 	$(BIN)/python -m medtk.lab.shortcut_recording --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.covid_rounds_recording communication members --splits frame patient --rounds 30
 	$(BIN)/python -m medtk.lab.covid_rounds_recording late --splits patient --seeds 0 1
