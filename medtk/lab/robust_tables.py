@@ -111,7 +111,8 @@ def moved() -> pd.DataFrame:
             shown = [run["metrics"][condition] for run in runs]
             line = {"data": p["dataset"], "network": p["network"], "weights": runs[0]["weights"]["source"]}
             line |= {"choice": ", ".join(choice) or "as left", "seeds": len(runs), "accuracy": accuracy(shown)}
-            line |= _change(reference, runs, condition) if choice else {"as left, same seeds": "", "change": ""}
+            beside = _change(reference, runs, condition) if choice else ("", "")
+            line |= dict(zip(("as left, same seeds", "change"), beside, strict=True))
             line |= {"balanced": balanced(shown), "one answer": single_answers(shown)}
             lines.append(line | {"printed": printed.get((p["dataset"], p["network"]), "")})
     return pd.DataFrame(lines)
@@ -128,17 +129,16 @@ def _departures(runs: list[dict]) -> tuple:
     return p["dataset"], p["network"], runs[0]["weights"]["source"], len(_unusual(runs[0]))
 
 
-def _change(reference: list[dict], runs: list[dict], condition: str) -> dict[str, str]:
-    """Points of accuracy that a condition is above the reference's clean one, on common seeds, with an interval."""
+def _change(reference: list[dict], runs: list[dict], condition: str, of: str = "clean") -> tuple[str, str]:
+    """Accuracy of the reference `of` a condition, and the points that `condition` is above it; on common seeds."""
     before, after = ({run["seed"]: run for run in side} for side in (reference, runs))
     seeds = sorted(before.keys() & after.keys())
     if not seeds:
-        return {"as left, same seeds": "–", "change": "–"}
-    left = mean(before[seed]["metrics"]["clean"]["accuracy"] for seed in seeds)
-    each = np.array([_right(after[s], condition) - _right(before[s], "clean") for s in seeds])
+        return "–", "–"
+    left = mean(before[seed]["metrics"][of]["accuracy"] for seed in seeds)
+    each = np.array([_right(after[s], condition) - _right(before[s], of) for s in seeds])
     low, high = intervals.over_seeds(each.mean(axis=1) if len(seeds) >= 3 else each.mean(axis=0))
-    change = f"{100 * each.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return {"as left, same seeds": f"{left:.1%}", "change": change}
+    return f"{left:.1%}", f"{100 * each.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def _right(record: dict, condition: str) -> np.ndarray:
@@ -178,6 +178,35 @@ def adversarial_trainings(epsilon: float) -> pd.DataFrame:
             line |= {f"{name}, balanced": _before_after(found, balanced) for name, found in ways.items()}
             line["one answer"] = single_answers([after for _, after in ways["clean"]])
             lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def crafting_modes(epsilon: float) -> pd.DataFrame:
+    """Adversarial trainings that differ only in the mode in which their examples were made, on the seeds of both.
+
+    Returns
+    -------
+    DataFrame
+        A line a data set, network and method: accuracy with the statistics measured again, on clean images and under
+        many steps of `epsilon`, when the examples follow the network in use; and the points that examples by the
+        statistics of the batch are above it, with the interval of `moved`. *Balanced* is from the one to the other.
+    """
+    found = {_setting(runs[0]): runs for runs in _recorded("adversarial")}
+    at, lines = transfer.condition(epsilon), []
+    for runs in found.values():
+        p = runs[0]["parameters"]
+        if "defense_crafting" not in p or p["trainable"] != "all":
+            continue
+        same = {name: value for name, value in p.items() if name != "defense_crafting"}
+        usual = {run["seed"]: run for run in found.get(_setting(runs[0] | {"parameters": same}), [])}
+        pairs = [(usual[run["seed"]]["metrics"], run["metrics"]) for run in runs if run["seed"] in usual]
+        line = {"data": p["dataset"], "network": p["network"], "trained further on": _method(same)}
+        line["seeds"] = len(pairs)
+        for name, condition in (("clean", "reestimated"), ("many steps", transfer.reestimated(f"pgd-{at}"))):
+            line[name], line[f"{name}, change"] = _change(list(usual.values()), runs, condition, condition)
+            both = [(before[condition], after[condition]) for before, after in pairs]
+            line[f"{name}, balanced"] = _before_after(both, balanced) if both else "–"
+        lines.append(line)
     return pd.DataFrame(lines)
 
 

@@ -25,11 +25,11 @@ def transfer(home, right=120, seed=0, again=130, name="base", parameters=BASE, *
                  parameters=parameters, while_training={"accuracy": 0.96})  # fmt: skip
 
 
-def trained_further(home, right=125, seed=0, name="at", parameters=DEFENDED):
+def trained_further(home, right=125, seed=0, name="at", parameters=DEFENDED, many=40):
     again = {"reestimated": right + 5, "reestimated-epsilon=0.003": right - 5, "epsilon=0.003": right - 10}
-    many = {"reestimated-pgd-epsilon=0.003": 40, "reestimated-base-pgd-epsilon=0.003": 10}
+    strong = {"reestimated-pgd-epsilon=0.003": many, "reestimated-base-pgd-epsilon=0.003": 10}
     ledger.write(home, right, name=f"{name}-s{seed}", seed=seed, experiment="adversarial", cells=[],
-                 extra=again | many, parameters=parameters)  # fmt: skip
+                 extra=again | strong, parameters=parameters)  # fmt: skip
 
 
 def attacks(home, clean, one, worst, seed=0, name="attacks", parameters=ATTACKED):
@@ -42,6 +42,7 @@ def test_an_empty_ledger_gives_empty_tables():
     assert len(robust_tables.moved()) == 0
     assert len(robust_tables.adversarial_trainings(0.003)) == 0
     assert len(robust_tables.strong_attacks(0.003)) == 0
+    assert len(robust_tables.crafting_modes(0.003)) == 0
     assert robust_tables.attacks_in_words(0.003) == []
 
 
@@ -120,6 +121,22 @@ def test_an_adversarial_training_stands_in_both_states_beside_its_own_start(home
     assert longer["clean"].startswith(f"{60 / 156:.1%} → {70 / 156:.1%} [")
     assert table.loc[("clean images", usual, "as left"), "clean"].startswith(f"{100 / 156:.1%} → {90 / 156:.1%} [")
     assert len(table) == 6
+
+
+def test_modes_of_crafting_are_compared_on_the_seeds_of_both(home):
+    by_pgd = DEFENDED | {"defense_method": "pgd"}
+    for seed, many in enumerate((40, 80)):
+        trained_further(home, 120, seed, "pgd", by_pgd, many)
+    trained_further(home, 110, 1, "batch", by_pgd | {"defense_crafting": "training"}, 95)
+    trained_further(home, 110, 1, "trades", by_pgd | {"defense_method": "trades", "defense_crafting": "training"}, 95)
+    table = robust_tables.crafting_modes(0.003).set_index("trained further on")
+    found = table.loc["pgd, ε = 0.001"]
+    assert found["seeds"] == 1 and found["many steps"] == f"{80 / 156:.1%}"
+    assert found["many steps, change"].startswith(f"{1500 / 156:+.1f} [")
+    assert found["clean"] == f"{125 / 156:.1%}" and found["clean, change"].startswith(f"{-1000 / 156:+.1f} [")
+    assert found["many steps, balanced"].count("%") == 2
+    alone = table.loc["trades, ε = 0.001"]
+    assert alone["seeds"] == 0 and set(alone[4:]) == {"–"}
 
 
 def test_three_seeds_give_the_interval_of_one_more_run():
