@@ -1,5 +1,6 @@
 """Settings of a run of paper 5: what differs from the study, which cells they answer, what its record is called."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from medtk.data import Dataset
@@ -97,6 +98,17 @@ def cells(dataset: Dataset, spec: Spec, which: str) -> list[dict]:
         elif cell.row in LAYERS and which == "all" and as_printed(spec):
             found.append(place | {"predictions": cell.row})
     return found
+
+
+def called(name: str) -> str:
+    """A hospital's name in tables and figures: ``hospital 1`` for ``hospital_1``."""
+    return name.replace("_", " ")
+
+
+def hospital_of(record: Mapping) -> str:
+    """What to call the hospital of a record: its number, or its name where it is one of the reader's own."""
+    found = record["parameters"]
+    return called(found.get("name", f"hospital_{found['hospital']}"))
 
 
 def as_printed(spec: Spec) -> bool:
