@@ -11,7 +11,12 @@ from medtk.reproduction import papers
 PAPER, EXPERIMENT = "hospital", "rounds"
 # What a server may do with the updates, and the two baselines that the study leaves out.
 WAYS = ("fedavg", "fedprox", "fedbn", "silobn", "fedadam", "median", "trimmed_mean", "krum", "local", "centralised")
-NAMES = {"efficientnetv2s": "EfficientNetV2-S", "mobilenetv2_035": "MobileNetV2 of width 0.35", "small": "four layers"}
+NAMES = {
+    "efficientnetv2s": "EfficientNetV2-S",
+    "mobilenetv2_035": "MobileNetV2 of width 0.35",
+    "small": "four layers",
+    "small_groups": "three layers with group normalisation",
+}
 # Layers of `medtk.models.build_hospital` by the names of Fig. 1.
 LAYERS = {
     "input_layer_3": "image",
