@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=100, help="pixels a side")
     parser.add_argument("--hospitals", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="turns at most; one at least is made")
+    parser.add_argument("--minutes", type=float, help="begin no turn after so many; compiling is not counted")
     parser.add_argument("--flower", action="store_true", help="also as separate processes, joined by Flower")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/federated-<network>.json")
     chosen = parser.parse_args()
@@ -120,16 +122,21 @@ def main() -> None:
     members = hospitals(chosen.images, chosen.hospitals, chosen.side)
     settings = federated.Settings(rounds=chosen.rounds)
     contenders = {
-        "bare": lambda: bare(model, members, settings),
-        "engine": lambda: engine(model, members, settings, keep=False),
-        "engine, kept": lambda: engine(model, members, settings, keep=True),
+        "bare": lambda who: bare(model, who, settings),
+        "engine": lambda who: engine(model, who, settings, keep=False),
+        "engine, kept": lambda who: engine(model, who, settings, keep=True),
     }
     seconds = {name: [] for name in contenders}
-    for call in contenders.values():  # compiles
-        call()
-    for _ in range(chosen.repeats):  # in turn, so that a busy moment of the machine hits all of them
+    few = [Hospital(member.name, member.train.take(np.arange(2))) for member in members]
+    for call in contenders.values():  # compiles; the step takes any number of images
+        call(few)
+    began = time.perf_counter()
+    for turn in range(chosen.repeats):  # in turn, so that a busy moment of the machine hits all of them
+        if turn and chosen.minutes is not None and time.perf_counter() - began > 60 * chosen.minutes:
+            break
         for name, call in contenders.items():
-            seconds[name].append(timed(call))
+            seconds[name].append(timed(partial(call, members)))
+    chosen.repeats = len(seconds["bare"])  # what the medians are of
     times = {name: summary(found, seconds["bare"]) for name, found in seconds.items()}
     print(
         f"{chosen.network}, {chosen.rounds} rounds of {chosen.hospitals} hospitals, {chosen.images} images of "

@@ -29,24 +29,39 @@ def lines(found: list[dict]) -> list[str]:
     return made
 
 
-def rounds(times: dict, simulation: dict) -> list[str]:
-    """What the engine adds to bare client steps, and a round of it beside one of Flower's simulation."""
-    made = ["| | overhead by the clock | by the processor | outside steps |", "| --- " * 4 + "|"]
-    for name in ("engine", "engine, kept"):
-        shares = (times[name][key] for key in ("clock_overhead", "processor_overhead", "outside_steps"))
-        made.append(f"| {name} | {' | '.join(f'{share:.1%}' for share in shares)} |")
-    ours, theirs = simulation["engine_round_s"], simulation["simulation_round_s"]
-    made += ["", f"A round takes {ours:.2f} s in the engine and {theirs:.2f} s in Flower's simulation."]
+def rounds(found: list[dict], simulation: dict) -> list[str]:
+    """What the engine adds to bare client steps, and a round of it beside one of Flower's simulation.
+
+    Parameters
+    ----------
+    found : list of dict
+        Saved benchmarks of the engine, one a network: ``settings`` and ``times``.
+    simulation : dict
+        A saved benchmark of Flower's simulation.
+    """
+    made = [
+        "| network | images a round | turns | | overhead by the clock | by the processor | outside steps |",
+        "| --- " * 7 + "|",
+    ]
+    for saved in found:
+        setting = f"{saved['settings']['network']} | {saved['settings']['images']} | {saved['settings']['repeats']}"
+        for name in ("engine", "engine, kept"):
+            row = saved["times"][name]
+            shares = (row[key] for key in ("clock_overhead", "processor_overhead", "outside_steps"))
+            made.append(f"| {setting} | {name} | {' | '.join(f'{share:.1%}' for share in shares)} |")
+    times, network = simulation["times"], simulation["settings"]["network"]
+    ours, theirs = times["engine_round_s"], times["simulation_round_s"]
+    made += ["", f"A round of `{network}` takes {ours:.2f} s in the engine and {theirs:.2f} s in Flower's simulation."]
     return made
 
 
 def filled(page: str, network: str = "cnn") -> str:
     """The page with the table of a saved benchmark between its two marks."""
-    attacks, engine, simulation = (
-        json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))["times"]
-        for name in (f"attacks-{network}", "federated-small", "simulation-small")
+    attacks, small, large, simulation = (
+        json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in (f"attacks-{network}", "federated-small", "federated-efficientnetv2s", "simulation-small")
     )
-    for start, made in ((START, lines(attacks)), (ROUNDS, rounds(engine, simulation))):
+    for start, made in ((START, lines(attacks["times"])), (ROUNDS, rounds([small, large], simulation))):
         table = "\n".join([start, *made, END])
         page = re.sub(f"{start}.*?{END}", lambda _, table=table: table, page, flags=re.DOTALL)
     return page

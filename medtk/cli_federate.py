@@ -36,7 +36,9 @@ def federate_up(
     address: Annotated[str, typer.Option(help="Name or IP by which hospitals reach this machine; 127.0.0.1.")] = "",
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port that hospitals reach; 8000.")] = None,
     listen: Annotated[str, typer.Option(help="Address to listen at; all, unless --address is loopback.")] = "",
-    network: Annotated[str | None, typer.Option(help="small, mobilenetv2_035 or efficientnetv2s.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="small, small_groups, mobilenetv2_035 or efficientnetv2s.")
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="auto, imagenet, mirror or random.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the images in pixels, 32 or more.")] = None,
     rounds: Annotated[int | None, typer.Option(help="More of them go on with a run that is there.")] = None,
@@ -51,6 +53,11 @@ def federate_up(
     strategy: Annotated[str | None, typer.Option(help="fedavg, median, trimmed_mean, krum or fedadam.")] = None,
     batchnorm: Annotated[str | None, typer.Option(help="average, local or local_statistics.")] = None,
     validate: Annotated[bool | None, typer.Option(help="Evaluate on validation images after each round.")] = None,
+    noise_multiplier: Annotated[
+        float | None, typer.Option(help="DP-SGD in each hospital, with so much noise; needs --no-validate.")
+    ] = None,
+    clip_norm: Annotated[float | None, typer.Option(help="With noise: longest gradient of an image; 1.")] = None,
+    delta: Annotated[float | None, typer.Option(help="With noise: at which epsilon is told; 1e-5.")] = None,
     round_timeout: Annotated[float | None, typer.Option(help="Seconds until a round goes on without the late.")] = None,
     start_timeout: Annotated[float | None, typer.Option(help="Seconds to wait for all hospitals at first.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same run.")] = None,
@@ -70,7 +77,8 @@ def federate_up(
             "network": network, "weights": weights, "size": size, "rounds": rounds, "local_epochs": local_epochs,
             "batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer, "proximal": proximal,
             "fraction": fraction, "min_clients": min_clients, "max_ratio": max_ratio, "strategy": strategy,
-            "batchnorm": batchnorm, "validate": validate, "round_timeout": round_timeout,
+            "batchnorm": batchnorm, "validate": validate, "noise_multiplier": noise_multiplier,
+            "clip_norm": clip_norm, "delta": delta, "round_timeout": round_timeout,
             "start_timeout": start_timeout, "seed": seed,
         }.items()
         if value is not None
@@ -148,6 +156,9 @@ def federate_join(
     seed: Annotated[int, typer.Option(min=0, help="Of --dataset: same seed, same shares.")] = 0,
     synthetic: Synthetic = False,
     skip_unreadable: SkipUnreadable = False,
+    max_epsilon: Annotated[
+        float | None, typer.Option(help="Train with noise only, and no further than this epsilon.")
+    ] = None,
     heartbeat: Heartbeat = 30,
 ) -> None:
     """Start this hospital: it waits for rounds in the background, and its images stay where they are."""
@@ -156,7 +167,7 @@ def federate_join(
     source = flower.Source(
         folder=str(data.resolve()) if data else "", member=hospital, dataset=dataset, partition=partition,
         dirichlet_alpha=dirichlet_alpha, index=index, of=of, seed=seed, synthetic=synthetic,
-        skip_unreadable=skip_unreadable,
+        skip_unreadable=skip_unreadable, max_epsilon=max_epsilon,
     )  # fmt: skip
     with Console().status("Joining"):
         flower.join(folder, source, heartbeat=heartbeat)
@@ -207,6 +218,10 @@ def _accuracy(entry: dict, words: str) -> list[str]:
 def _show(found: dict) -> None:
     running = ", ".join(f"{name} {'runs' if runs else 'does not run'}" for name, runs in found["processes"].items())
     print(f"{found['state']}: {found['said']} ({running or 'no process'})")
+    if spent := found.get("epsilon"):
+        each = spent if isinstance(spent, dict) else {"this hospital": spent}
+        shown = (f"{name} {'unknown' if value is None else f'{value:.3g}'}" for name, value in each.items())
+        print(f"epsilon spent: {', '.join(shown)}")
     if not found.get("history"):
         return
     table = Table("round", "hospitals", "seconds", "validation accuracy", "what went wrong")

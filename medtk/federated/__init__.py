@@ -20,6 +20,7 @@ _PLACES = {
     "clustered": ["bipartition", "cluster_means", "cosine_similarity", "most_confident", "sattler", "watched"],
     "engine": ["run"],
     "masks": ["join", "part", "reestimated", "shared", "trainable"],
+    "private": ["train_privately"],
     "result": ["Result", "model_of", "rows"],
     "secure": ["masked_average"],
     "settings": ["Settings"],

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from medtk import federated, models
-from medtk.data import Dataset, Split, hospitals
+from medtk.data import CATALOG, Dataset, Split, hospitals
 from medtk.data.hospitals import Hospital, Hospitals, Share
 from medtk.federated.aggregation import Weights
 from medtk.lab.hospital_spec import EXPERIMENT, LAYERS, PAPER, Spec, as_printed, cells, deviations, record_name
@@ -151,7 +151,13 @@ def conditions(spec: Spec, model: keras.Model, members: Sequence[Hospital], run:
 
 
 def recorded(
-    run: Run, dataset: Dataset, spec: Spec, model: keras.Model, *, progress: bool = True
+    run: Run,
+    dataset: Dataset,
+    spec: Spec,
+    model: keras.Model,
+    *,
+    members: Sequence[Hospital] | None = None,
+    progress: bool = True,
 ) -> tuple[Trained, dict[str, dict]]:
     """Train (or load), answer the test images, and write one record of all of them and one of each hospital's.
 
@@ -165,6 +171,8 @@ def recorded(
         Its seed should be the run's.
     model : keras.Model
         Of `network`.
+    members : sequence of Hospital, optional
+        Whose test parts are shares of the data set's; those of `shared_out`, unless told.
     progress : bool
         Whether to show a bar.
 
@@ -174,10 +182,11 @@ def recorded(
     records : dict
         Under ``1``, ``2`` and so on those of the hospitals; under ``all`` the one of the whole test set, written last.
     """
-    members = shared_out(dataset, spec).members
+    members = shared_out(dataset, spec).members if members is None else members
     made = trained(spec, model, members, progress=progress)
     predictions = conditions(spec, model, members, made)
     owned = {str(k + 1): member.test.index for k, member in enumerate(members)}
+    named = {} if dataset.name in CATALOG else {str(k + 1): member.name for k, member in enumerate(members)}
     last = [row for history in made.histories for row in history[-1]["clients"] if row["loss"] is not None]
     common = {"experiment": EXPERIMENT, "paper": PAPER, "weights": spec.weights, "seconds": made.seconds}
     common["while_training"] = {what: float(np.mean([row[what] for row in last])) for what in ("accuracy", "loss")}
@@ -190,7 +199,8 @@ def recorded(
             spec.network,
             name=record_name(spec, which),
             cells=cells(dataset, spec, which),
-            parameters=_parameters(dataset, spec, which, len(rows)),
+            parameters=_parameters(dataset, spec, which, len(rows))
+            | ({"name": named[which]} if which in named else {}),
             predictions={
                 name: p[rows] for name, p in predictions.items() if which == "all" or name in ("clean", "reestimated")
             },

@@ -7,6 +7,7 @@ import pandas as pd
 
 from medtk.data.hospitals import Hospital
 from medtk.evaluation import calibration, fairness
+from medtk.lab.hospital_spec import called, hospital_of
 from medtk.lab.hospital_tables import Groups, recorded_runs
 from medtk.reproduction import records
 from medtk.settings import results_home
@@ -16,13 +17,13 @@ OUTCOMES = {"accuracy": fairness.is_right, "sensitivity": fairness.is_found, "fa
 
 def groups(found: Mapping[str, dict], home, condition: str = "clean") -> Groups:
     """Stored answers by hospital, from the records of a run as `medtk.lab.hospital.recorded` gives them."""
-    stored = {which: records.load_predictions(r, home) for which, r in found.items() if which != "all"}
-    return {f"hospital {which}": (s["labels"], s[condition]) for which, s in stored.items()}
+    stored = {hospital_of(r): records.load_predictions(r, home) for which, r in found.items() if which != "all"}
+    return {name: (s["labels"], s[condition]) for name, s in stored.items()}
 
 
 def patients_of(members: Sequence[Hospital]) -> dict[str, np.ndarray] | None:
     """Patient of each test image, by hospital as `groups` names them; None where the source does not tell."""
-    found = {f"hospital {k}": member.test.groups for k, member in enumerate(members, 1)}
+    found = {called(member.name): member.test.groups for member in members}
     return None if any(one is None for one in found.values()) else found
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from medtk.data import Dataset
 from medtk.data.hospitals import Hospital
 from medtk.evaluation import calibration, fairness
+from medtk.lab.hospital_spec import called
 from medtk.lab.plots import MARKERS, PALETTE, stamp
 
 HATCHES = ("", "///", "...", "xx")
@@ -57,7 +58,7 @@ def curves(
     for axis, (title, found) in zip(axes.flat, runs.items(), strict=True):
         for k, (name, values) in enumerate(found.items()):
             rounds = np.arange(1, len(values) + 1)
-            axis.plot(rounds, values, marker=MARKERS[k], color=PALETTE[k], markersize=4, label=name.replace("_", " "))
+            axis.plot(rounds, values, marker=MARKERS[k % 7], color=PALETTE[k % 7], markersize=4, label=called(name))
         if floor is not None:
             axis.axhline(floor, color="0.3", linestyle=":", label="constant predictor")
         axis.set(title=title, xlabel="round")
@@ -116,7 +117,8 @@ def reliability(groups: Mapping[str, tuple], *, bins: int = 5, dataset: Dataset 
         rates = [fairness.rate(round(share * count), count) for share, count in zip(y, n, strict=True)]
         ends = np.abs(np.array([rate.interval[:2] for rate in rates]).T - y)
         # A little to the side, so that hospitals do not hide each other.
-        axis.errorbar(x + 0.004 * (k - 1), y, ends, marker=MARKERS[k], color=PALETTE[k], capsize=3, label=name)
+        style = {"marker": MARKERS[k % 7], "color": PALETTE[k % 7], "capsize": 3}
+        axis.errorbar(x + 0.004 * (k - 1), y, ends, label=name, **style)
     axis.set(xlabel="mean confidence in the bin", ylabel="share right in the bin", xlim=(0.45, 1.02), ylim=(0, 1.02))
     axis.legend(fontsize=8)
     figure.tight_layout()

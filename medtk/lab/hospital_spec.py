@@ -1,5 +1,6 @@
 """Settings of a run of paper 5: what differs from the study, which cells they answer, what its record is called."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from medtk.data import Dataset
@@ -10,7 +11,12 @@ from medtk.reproduction import papers
 PAPER, EXPERIMENT = "hospital", "rounds"
 # What a server may do with the updates, and the two baselines that the study leaves out.
 WAYS = ("fedavg", "fedprox", "fedbn", "silobn", "fedadam", "median", "trimmed_mean", "krum", "local", "centralised")
-NAMES = {"efficientnetv2s": "EfficientNetV2-S", "mobilenetv2_035": "MobileNetV2 of width 0.35", "small": "four layers"}
+NAMES = {
+    "efficientnetv2s": "EfficientNetV2-S",
+    "mobilenetv2_035": "MobileNetV2 of width 0.35",
+    "small": "four layers",
+    "small_groups": "three layers with group normalisation",
+}
 # Layers of `medtk.models.build_hospital` by the names of Fig. 1.
 LAYERS = {
     "input_layer_3": "image",
@@ -97,6 +103,17 @@ def cells(dataset: Dataset, spec: Spec, which: str) -> list[dict]:
         elif cell.row in LAYERS and which == "all" and as_printed(spec):
             found.append(place | {"predictions": cell.row})
     return found
+
+
+def called(name: str) -> str:
+    """A hospital's name in tables and figures: ``hospital 1`` for ``hospital_1``."""
+    return name.replace("_", " ")
+
+
+def hospital_of(record: Mapping) -> str:
+    """What to call the hospital of a record: its number, or its name where it is one of the reader's own."""
+    found = record["parameters"]
+    return called(found.get("name", f"hospital_{found['hospital']}"))
 
 
 def as_printed(spec: Spec) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 from medtk.evaluation import fairness
 from medtk.evaluation.intervals import wilson
 from medtk.lab import tables
-from medtk.lab.hospital_spec import EXPERIMENT, PAPER
+from medtk.lab.hospital_spec import EXPERIMENT, PAPER, hospital_of
 from medtk.reproduction import arithmetic, papers, records
 from medtk.reproduction.quantities import METRICS, value
 from medtk.settings import results_home
@@ -58,7 +58,7 @@ def by_class(found: Mapping[str, dict], condition: str = "clean") -> pd.DataFram
     lines = {}
     for which in sorted(found, key=lambda name: name != "all"):
         metrics = found[which]["metrics"][condition]
-        name = "all images" if which == "all" else f"hospital {which}"
+        name = "all images" if which == "all" else hospital_of(found[which])
         lines[name] = {"images": metrics["n"]} | _shares(metrics["confusion"])
         lines[name] |= {"macro F1": f"{metrics['macro_f1']:.3f}", "loss": f"{metrics['loss']:.3f}"}
     return pd.DataFrame(lines).T

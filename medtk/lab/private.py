@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
@@ -34,8 +33,6 @@ DEVIATIONS = (
 )
 # Updates of the plain runs are 1.3 to 1.9 long; gradients of single images at the start of DP-SGD are longer than 1.
 CLIP_NORMS = {"none": 1.0, "record": 1.0, "client": 1.5}
-
-_optimizers: WeakKeyDictionary = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -119,20 +116,6 @@ def noise_multipliers(members: Sequence[Hospital], spec: Spec) -> dict[str, floa
     return {name: needed[each] for name, each in releases.items()}
 
 
-def train_privately(model, weights, split, settings, seed, *, private: privacy.PrivateSgd) -> federated.Update:
-    """Client step with DP-SGD, called as `medtk.federated.train` is.
-
-    Loss and accuracy while training are computed without noise, so they do not leave the hospital.
-    """
-    federated.put(model, weights)
-    # Plain SGD keeps nothing from step to step, so one object serves all hospitals.
-    optimizer = _optimizers.setdefault(model, keras.optimizers.SGD())
-    optimizer.learning_rate = settings.learning_rate
-    for epoch in range(settings.local_epochs):
-        privacy.train_epoch(model, optimizer, split, private, (*np.atleast_1d(seed).tolist(), epoch))
-    return federated.Update(model.get_weights(), len(split), {})
-
-
 def average_privately(
     server: federated.Server,
     received: Sequence[federated.Received],
@@ -171,7 +154,9 @@ def train(
     steps, strategy = {}, federated.average
     if spec.level == "record":
         steps = {
-            name: partial(train_privately, private=privacy.PrivateSgd(spec.clip_norm, z, spec.settings.batch_size))
+            name: partial(
+                federated.train_privately, private=privacy.PrivateSgd(spec.clip_norm, z, spec.settings.batch_size)
+            )
             for name, z in noise.items()
         }
     elif spec.level == "client":

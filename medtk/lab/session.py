@@ -44,8 +44,12 @@ class Run:
 
     @property
     def home(self) -> Path:
-        """Folder of this run's records: the ledger for the paper's or the scaled settings, else the cache."""
-        return results_home() if self.profile in LEDGER_PROFILES else cache_home() / "records"
+        """Folder of this run's records: the ledger for the paper's or the scaled settings, else the cache.
+
+        A run on the reader's own images leaves nothing in the ledger, which is there for all to read.
+        """
+        known = all(name in data.CATALOG for name in self.sources)
+        return results_home() if known and self.profile in LEDGER_PROFILES else cache_home() / "records"
 
     def load(self, name: str, *, size: int = 32, channels: int = 3, n_train: int = 0, n_test: int = 0) -> data.Dataset:
         """Load a data set, say where it came from, and take a stratified part of it if sizes are given.

@@ -10,6 +10,7 @@ __all__ = [
     "build",
     "build_covid",
     "build_hospital",
+    "freeze_normalisation",
     "logits",
     "weights_source",
 ]
@@ -17,7 +18,7 @@ __all__ = [
 
 def __getattr__(name: str):
     # Keras and TensorFlow take seconds to import; asking where weights are should not.
-    if name in ("NETWORKS", "build", "logits"):
+    if name in ("NETWORKS", "build", "freeze_normalisation", "logits"):
         from medtk.models import networks
 
         return getattr(networks, name)

@@ -16,6 +16,16 @@ def _small_base(*, include_top: bool, weights: None, input_shape: tuple[int, int
     return keras.Model(inputs, convolved(layers.Rescaling(1 / 128, offset=-1)(inputs)), name="small")
 
 
+def _grouped_base(*, include_top: bool, weights: None, input_shape: tuple[int, int, int]) -> keras.Model:
+    """Three convolutions with group normalisation: no image of a batch changes what another one gives (for DP-SGD)."""
+    inputs = keras.Input(input_shape)
+    x = layers.Rescaling(1 / 128, offset=-1)(inputs)
+    for width in (16, 32, 64):
+        x = layers.Conv2D(width, 3, strides=2, padding="same")(x)
+        x = layers.ReLU()(layers.GroupNormalization(8)(x))
+    return keras.Model(inputs, x, name="small_groups")
+
+
 def _mobilenet(**given) -> keras.Model:
     return keras.applications.MobileNetV2(alpha=0.35, **given)
 
@@ -25,6 +35,7 @@ HOSPITAL_NETWORKS: dict[str, tuple[Callable, float, float]] = {
     "efficientnetv2s": (keras.applications.EfficientNetV2S, 255.0, 0.0),
     "mobilenetv2_035": (_mobilenet, 2.0, -1.0),
     "small": (_small_base, 255.0, 0.0),
+    "small_groups": (_grouped_base, 255.0, 0.0),
 }
 
 
@@ -45,14 +56,15 @@ def build_hospital(
 
     Parameters
     ----------
-    network : {'efficientnetv2s', 'mobilenetv2_035', 'small'}
+    network : {'efficientnetv2s', 'mobilenetv2_035', 'small', 'small_groups'}
         The base. The study's is the first; MobileNetV2 of width 0.35 and four convolutions are for laptops and tests.
+        The last has group normalisation, which DP-SGD can train.
     n_classes : int
         Number of classes.
     input_shape : tuple of int
         Height, width and channels (3); at least 32 pixels a side.
     weights : {'auto', 'imagenet', 'mirror', 'random'}
-        See `medtk.models.weights_source`; ``small`` has random ones only.
+        See `medtk.models.weights_source`; ``small`` and ``small_groups`` have random ones only.
     dropout : float
         Part of the pooled features that is dropped while training, 0 to below 1.
     seed : int

@@ -90,6 +90,13 @@ def logits(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.get_layer("logits").output)
 
 
+def freeze_normalisation(model: keras.Model) -> None:
+    """Keep batch normalisation as it is: no gradient, moving statistics in use and unchanged also while training."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False
+
+
 def _base(network: str, input_shape: tuple[int, int, int], found: WeightsSource) -> keras.Model:
     if found.source == "mirror":
         base = keras.saving.load_model(found.path, compile=False)

@@ -23,6 +23,7 @@ FILES = {
         "mobilenet_v2_0.35_224_imagenet_notop_rebuilt.h5",
     ),
     "small": (None, None),  # nobody has trained it on ImageNet
+    "small_groups": (None, None),
     "seven_convolutions": (None, None),
     "small_bn": (None, None),
     "plain": (None, None),

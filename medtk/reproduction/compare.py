@@ -26,8 +26,8 @@ PREFERRED = {
 
 
 def counted(found: list[dict]) -> list[dict]:
-    """Records that may count: not from synthetic images, not from the quick profile."""
-    return [r for r in found if r["data"]["source"] != "synthetic" and r["profile"] != "quick"]
+    """Records that may count: not from synthetic images or the reader's own, not from the quick profile."""
+    return [r for r in found if r["data"]["source"] not in ("synthetic", "folder") and r["profile"] != "quick"]
 
 
 def report(home) -> dict:

@@ -65,7 +65,7 @@ def write(
     profile : str
         ``quick``, ``reader``, ``scaled`` or ``paper``; quick runs never count in a comparison.
     data : dict
-        ``name``, ``source`` (official, mirror, substitute, synthetic), ``sha256``, ``note``.
+        ``name``, ``source`` (official, mirror, substitute, synthetic, folder), ``sha256``, ``note``.
     weights : dict
         ``source`` (imagenet, mirror, random), ``note``.
     labels : array of int, shape (n,)

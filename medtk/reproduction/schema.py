@@ -10,7 +10,8 @@ KEYS = (
     *("versions", "commit", "hardware", "backend", "seconds", "peak_memory_mb"),
     *("while_training", "metrics", "predictions", "deviations"),
 )
-DATA_SOURCES = ("official", "mirror", "substitute", "synthetic")
+# `folder`: the reader's own pictures, of which no paper has printed anything.
+DATA_SOURCES = ("official", "mirror", "substitute", "synthetic", "folder")
 WEIGHT_SOURCES = ("imagenet", "mirror", "random")
 
 
@@ -43,6 +44,8 @@ def _check_fields(record: dict) -> list[str]:
             problems.append(f"{field} source {record[field]['source']!r} is none of {', '.join(valid)}")
     if not re.fullmatch(re.escape(parts[-1]) + r"\.[0-9a-f]{12}\.npz", record["predictions"]["file"]):
         problems.append(f"predictions file {record['predictions']['file']!r} does not belong to {parts[-1]}")
+    if record["cells"] and record["data"]["source"] == "folder":
+        problems.append("it is of the reader's own images and cannot answer a paper's cells")
     if not record["metrics"]:
         problems.append("it holds no predictions")
     for cell in record["cells"]:

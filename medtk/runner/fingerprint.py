@@ -15,8 +15,8 @@ LEDGER_FIELDS = ("id", "cells", "parameters", "metrics", "predictions", "deviati
 def key(notebook: Path, profile: str, parameters: dict[str, Any]) -> str:
     """SHA-256 of everything that can change a run's output.
 
-    That is the notebook, its parameters, the package, the locked versions, the Python version, which data can
-    be reached, and what the ledger says (a page quotes it).
+    That is the notebook, its parameters (with the files of a folder that they name), the package, the locked versions,
+    the Python version, which data can be reached, and what the ledger says (a page quotes it).
 
     Parameters
     ----------
@@ -36,7 +36,15 @@ def key(notebook: Path, profile: str, parameters: dict[str, Any]) -> str:
         "data": data_in_reach(),
         "ledger": ledger(),
     }
+    if folder := parameters.get("folder"):
+        parts["folder"] = own_files(Path(folder).expanduser())
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def own_files(folder: Path) -> list:
+    """Name, size and time of change of each file of the reader's own folder; a picture that comes or goes is seen."""
+    found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [[path.relative_to(folder).as_posix(), about.st_size, about.st_mtime_ns] for path, about in found]
 
 
 def package() -> str:

@@ -100,10 +100,13 @@ def test_levels_have_names():
 
 
 def test_the_client_step_is_dp_sgd_with_fresh_noise_and_tells_no_loss():
-    data, settings = small_networks.dataset(20).train, federated.Settings(local_epochs=2, learning_rate=0.1)
+    data, settings = (
+        small_networks.dataset(20).train,
+        federated.Settings(local_epochs=2, learning_rate=0.1, optimizer="sgd"),
+    )
     model = private.network(small_networks.SHAPE, 3)
     start, wanted = model.get_weights(), privacy.PrivateSgd(1.0, 1.0, 8)
-    sent = private.train_privately(model, start, data, settings, (5, 1, 7), private=wanted)
+    sent = federated.train_privately(model, start, data, settings, (5, 1, 7), private=wanted)
     assert sent.n == len(data) and sent.metrics == {}
     model.set_weights(start)
     optimizer = keras.optimizers.SGD(0.1)
@@ -112,7 +115,7 @@ def test_the_client_step_is_dp_sgd_with_fresh_noise_and_tells_no_loss():
     for ours, theirs in zip(sent.weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     again, other = (
-        private.train_privately(model, start, data, settings, (5, number, 7), private=wanted) for number in (1, 2)
+        federated.train_privately(model, start, data, settings, (5, number, 7), private=wanted) for number in (1, 2)
     )
     assert all(np.array_equal(a, b) for a, b in zip(sent.weights, again.weights, strict=True))
     assert not np.allclose(sent.weights[0], other.weights[0])

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from medtk.errors import MedtkError
 from medtk.federated import checks, state
 from medtk.federated.engine import Engine, begun, sound
-from medtk.federated.flower import messages
+from medtk.federated.flower import account, messages
 from medtk.federated.flower.plan import Plan
 from medtk.federated.flower.progress import read, write
 from medtk.federated.masks import part
@@ -78,7 +78,7 @@ class Remote(Engine):
         """Send to each hospital; name and answer as they come, or a sentence in place of an answer."""
         online = set(self.grid.get_node_ids())
         away = [name for name in contents if self.nodes.get(name) not in online]
-        yield from ((name, "it is not connected") for name in away)
+        yield from ((name, account.AWAY) for name in away)
         names = [name for name in contents if name not in away]
         sent = [
             Message(contents[name], self.nodes[name], kind, ttl=self.plan.round_timeout + 60, group_id=str(number))
@@ -182,12 +182,16 @@ def serve(grid: Grid, folder: Path, nodes: Mapping[str, int], tell: Callable[[st
         now = engine.round(number, now, drawn, tqdm(disable=True))
         state.save(folder / "rounds.npz", now)
         write(folder, "history", now["history"])
+        if plan.noise_multiplier:
+            write(folder, "spent", account.by_hospital(plan, now["history"], joined(now["history"])))
         rows = now["history"][-1]["clients"]
         bad = "; ".join(f"{row['client']} {row['status']}: {row['why']}" for row in rows if row["why"])
         unread = "; ".join(f"{name}: {why}" for name, why in now["history"][-1]["unevaluated"].items())
         said = [f"round {number}: {sum(not row['why'] for row in rows)} of {len(rows)} hospitals.", bad]
         tell(" ".join([*said, f"Not evaluated: {unread}." if unread else ""]).strip())
-    write(folder, "progress", {"state": "finished", "said": f"{len(now['history'])} rounds. {now['server']['stop']}"})
+    said = [f"{len(now['history'])} rounds.", now["server"]["stop"]]
+    said += [account.in_words(plan, read(folder, "spent"))] if plan.noise_multiplier else []
+    write(folder, "progress", {"state": "finished", "said": " ".join(filter(None, said))})
     return now
 
 

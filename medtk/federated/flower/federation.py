@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from medtk import privacy
 from medtk.errors import BadParameter, DataUnavailable, MedtkError
 from medtk.federated.flower import processes, security
 from medtk.federated.flower.plan import Plan
@@ -52,6 +53,8 @@ def up(folder: Path, plan: Plan | None = None, *, address: str = "", port: int |
         If Flower is not installed, the port is taken, the server is up already, or does not start.
     """
     processes.check_flower()
+    if plan and plan.noise_multiplier:
+        privacy.epsilon(plan.noise_multiplier, 1.0, 1, plan.delta)  # says now if there is no accountant
     folder = Path(folder).resolve()
     if any(processes.running(folder).values()):
         raise MedtkError(f"The run in {folder} is up already; `medtk federate down {folder}` stops it.")
@@ -245,7 +248,8 @@ def status(folder: Path) -> dict:
         ``kind`` (``server`` or ``hospital``), ``state`` (``starting``, ``waiting``, ``running``, ``finished``,
         ``failed``, ``ready``; ``stopped`` where a process is missing before the end), ``said`` in words, ``processes``
         (name and whether it runs), and for a server ``rounds``, ``hospitals`` and ``history``, as
-        `medtk.federated.rows` takes it.
+        `medtk.federated.rows` takes it. With noise also ``epsilon``: of a hospital what it has spent, of a server the
+        most that each can have spent, None where the server does not know.
     """
     folder = Path(folder).resolve()
     found = read(folder, "progress")
@@ -259,6 +263,9 @@ def status(folder: Path) -> dict:
         plan = Plan.read((folder / "plan.json").read_text(encoding="utf-8"))
         shown |= {"kind": "server", "rounds": plan.rounds, "hospitals": list(plan.hospitals)}
         shown["history"] = read(folder, "history", [])
+        shown |= {"epsilon": read(folder, "spent")} if plan.noise_multiplier else {}
+    elif account := read(folder, "account"):
+        shown["epsilon"] = account["epsilon"]
     return shown
 
 

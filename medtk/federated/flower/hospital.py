@@ -2,6 +2,7 @@
 
 import functools
 import json
+import secrets
 import time
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from medtk.data.hospitals import Hospital
 from medtk.errors import BadParameter
 from medtk.federated import client, state
 from medtk.federated.aggregation import Weights
-from medtk.federated.flower import messages
+from medtk.federated.flower import account, messages
 from medtk.federated.flower.plan import Plan
 from medtk.federated.flower.site import Source, invitation
 from medtk.federated.masks import join, part
+from medtk.federated.private import train_privately
 
 app = ClientApp()
 
@@ -25,17 +27,33 @@ def train(message: Message, context: Context) -> Message:
     """Train on the hospital's own images from a model that it is offered; shared arrays leave, others are kept."""
     began, about, folder = time.perf_counter(), message.content["about"], Path(str(context.node_config["folder"]))
     member, (model, plan, mask, own) = images(folder), _agreed(folder, str(about["plan"]))
-    settings = plan.settings()
+    settings, number = plan.settings(), int(about["round"])
     private = _kept(folder, plan) or own
     offered = {name: join(w, private, mask) for name, w in messages.models_in(message.content).items()}
-    chosen = client.choose(model, offered, member.train, settings)
-    seed = client.client_seed(settings.seed, int(about["round"]), member.name)
-    update = client.train(model, offered[chosen], member.train, settings, seed)
+    if plan.noise_multiplier:
+        chosen, update = _noised(folder, plan, number, offered)
+    else:
+        chosen = client.choose(model, offered, member.train, settings)
+        seed = client.client_seed(settings.seed, number, member.name)
+        update = client.train(model, offered[chosen], member.train, settings, seed)
     public, private = part(update.weights, mask)
     if private:
         state.save(_place(folder, plan), {"private": private})
     seconds = time.perf_counter() - began
     return Message(messages.answer(chosen, update._replace(weights=public), seconds), reply_to=message)
+
+
+def _noised(folder: Path, plan: Plan, number: int, offered: dict[str, Weights]) -> tuple[str, client.Update]:
+    """Name of the one offered model, and the update of DP-SGD from it; the round is in the account before it begins."""
+    if len(offered) != 1:
+        raise BadParameter("with noise one model can be offered: a choice among several would tell of the images.")
+    member, source, model = images(folder), _source(folder), prepared(plan.text())[0]
+    account.spend(folder, plan, len(member.train), source.max_epsilon)
+    seed = secrets.randbits(128)
+    if source.noise_seed is not None:
+        seed = client.client_seed(source.noise_seed, number, member.name)
+    ((name, weights),) = offered.items()
+    return name, train_privately(model, weights, member.train, plan.settings(), seed, private=plan.private())
 
 
 @app.evaluate()
@@ -55,8 +73,11 @@ def evaluate(message: Message, context: Context) -> Message:
 def images(folder: Path) -> Hospital:
     """Images of this hospital, read once: whoever invited it says which classes and which size."""
     asked = invitation(folder)
-    source = Source(**json.loads((folder / "hospital.json").read_text(encoding="utf-8")))
-    return source.load(asked["name"], tuple(asked["class_names"]), asked["size"])
+    return _source(folder).load(asked["name"], tuple(asked["class_names"]), asked["size"])
+
+
+def _source(folder: Path) -> Source:
+    return Source(**json.loads((folder / "hospital.json").read_text(encoding="utf-8")))
 
 
 @functools.lru_cache(maxsize=1)
@@ -74,6 +95,8 @@ def _agreed(folder: Path, text: str) -> tuple:
     plan, asked = Plan.read(text), invitation(folder)
     if [list(plan.class_names), plan.size] != [asked["class_names"], asked["size"]]:
         raise BadParameter("the server asks for other classes or another size than it invited this hospital to.")
+    if _source(folder).max_epsilon is not None and not plan.noise_multiplier:
+        raise BadParameter("the server asks for training without noise, which this hospital does not allow.")
     return prepared(text)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,14 @@ class Plan:
         As in `medtk.federated.shared`. What is not shared is kept in the hospital's own folder.
     validate : bool
         Whether each hospital evaluates the new model on its own validation images after each round.
+    noise_multiplier : float
+        0, or above it: each hospital trains with DP-SGD (`medtk.privacy.PrivateSgd`), whose noise has this standard
+        deviation in units of `clip_norm`. Batch normalisation then stays as it began, and nothing is validated or
+        pulled back (`proximal`): those numbers would leave without noise.
+    clip_norm : float
+        With noise: longest gradient of one image that counts in full, L2 over all weights, above 0.
+    delta : float
+        With noise: at which epsilon is told, in (0, 1); below one over the images of each hospital.
     round_timeout : float
         Seconds until a round goes on without those that have not answered, above 0.
     start_timeout : float
@@ -57,6 +66,9 @@ class Plan:
     strategy: str = "fedavg"
     batchnorm: str = "average"
     validate: bool = True
+    noise_multiplier: float = 0.0
+    clip_norm: float = 1.0
+    delta: float = 1e-5
     round_timeout: float = 3600.0
     start_timeout: float = 600.0
     seed: int = 0
@@ -74,6 +86,16 @@ class Plan:
             raise UnknownName("strategy", self.strategy, STRATEGIES)
         if not self.round_timeout > 0 or not self.start_timeout >= 0:
             raise BadParameter("round_timeout must be above 0 and start_timeout 0 or more, in seconds.")
+        # Written so that NaN fails too.
+        if not 0 <= self.noise_multiplier < math.inf or not 0 < self.clip_norm < math.inf or not 0 < self.delta < 1:
+            raise BadParameter(
+                "noise_multiplier must be 0 or more, clip_norm above 0 and delta between 0 and 1, not "
+                f"{self.noise_multiplier}, {self.clip_norm} and {self.delta}."
+            )
+        if self.noise_multiplier and (self.validate or self.proximal):
+            raise BadParameter(
+                "with noise_multiplier above 0, validate must be off and proximal 0: both would tell without noise."
+            )
 
     def text(self) -> str:
         """As JSON, the same for the same plan."""
@@ -100,9 +122,18 @@ class Plan:
         from medtk import models
 
         shape = (self.size, self.size, 3)
-        return models.build_hospital(
+        model = models.build_hospital(
             self.network, len(self.class_names), input_shape=shape, weights=weights or self.weights, seed=self.seed
         )
+        if self.noise_multiplier:
+            models.freeze_normalisation(model)
+        return model
+
+    def private(self):
+        """`medtk.privacy.PrivateSgd` of this plan."""
+        from medtk.privacy import PrivateSgd
+
+        return PrivateSgd(self.clip_norm, self.noise_multiplier, self.batch_size)
 
     def mask(self, model) -> list[bool]:
         """Which arrays of the network are shared."""

@@ -31,6 +31,11 @@ class Source:
         Whether images may be drawn where the real ones are not to be had.
     skip_unreadable : bool
         Whether pictures that cannot be read are left out, and named in the log.
+    max_epsilon : float, optional
+        The hospital trains with noise only, and not beyond this epsilon, whatever the server asks for.
+    noise_seed : int, optional
+        Of sampling and noise, for tests: whoever knows it can take the noise off. Unless told, both come from the
+        operating system in each round.
     """
 
     folder: str = ""
@@ -43,11 +48,15 @@ class Source:
     seed: int = 0
     synthetic: bool = False
     skip_unreadable: bool = False
+    max_epsilon: float | None = None
+    noise_seed: int | None = None
 
     def check(self, name: str) -> None:
         """Say at once what can be said without reading a picture."""
         if bool(self.folder) == bool(self.dataset):
             raise BadParameter("give the images of the hospital: either its folder, or the name of a data set.")
+        if self.max_epsilon is not None and not self.max_epsilon > 0:
+            raise BadParameter(f"max_epsilon must be above 0, not {self.max_epsilon}.")
         if self.dataset and not 0 <= self.index < self.of:
             raise BadParameter(f"the index of the share must lie in 0 to {self.of - 1}, not {self.index}.")
         if self.folder:
