@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -358,6 +359,7 @@ def test_recording_skips_what_is_there_and_refuses_synthetic_images(ledger, monk
     covid_recording.main([*arguments, "--seeds", "0", "1"])
     found = records.read_all(ledger)
     assert len(found) == 4 and {record["profile"] for record in found} == {"scaled"}
+    assert {record["backend"] for record in found} == {keras.backend.backend()}  # see test_federated_jax.py
     assert "a network of four convolutions instead of VGG16" in found[0]["deviations"]
     covid_recording.main([*arguments, "--seeds", "0", "1"])
     assert records.read_all(ledger) == found
