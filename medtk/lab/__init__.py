@@ -46,6 +46,7 @@ from medtk.lab import (
     stronger,
     tables,
     transfer,
+    which_hospital,
 )
 from medtk.lab.living import slider
 from medtk.lab.session import Run, start
@@ -99,4 +100,5 @@ __all__ = [
     "stronger",
     "tables",
     "transfer",
+    "which_hospital",
 ]

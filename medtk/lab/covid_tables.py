@@ -9,7 +9,7 @@ import pandas as pd
 
 from medtk import federated
 from medtk.data.modalities import SPLITS
-from medtk.lab import shortcut_tables, tables
+from medtk.lab import shortcut_tables, tables, which_hospital
 from medtk.lab.covid_made import Made
 from medtk.lab.covid_spec import DATASETS, EXPERIMENT, PAPER, SETTING, TITLES, WAYS
 from medtk.reproduction import papers, records
@@ -77,7 +77,9 @@ def table_iii(found: Mapping[str, Mapping[str, dict]] | None = None) -> pd.DataF
     """Table III: printed, recorded by frame and by patient (means over seeds, the same settings), and of this run.
 
     The last two lines of each class are a logistic regression on 64 grey values of each image, from its records: one
-    for each modality under *specialised*, one for both under *multi-modal*. Nothing of it is federated.
+    for each modality under *specialised*, one for both under *multi-modal*. Nothing of it is federated. The last line
+    of all, where it is recorded, is that regression asked for the source of an image in place of its class, with 95 %
+    intervals over patients (`medtk.lab.which_hospital`).
 
     Parameters
     ----------
@@ -107,6 +109,9 @@ def table_iii(found: Mapping[str, Mapping[str, dict]] | None = None) -> pd.DataF
         for source, number in sources.items():
             shown = "–" if number is None else f"{number:.2f}"
             lines.setdefault((cell.row, source), {})[cell.column] = shown
+    if probes := which_hospital.recorded():
+        asked = {f"Specialised / {metric}": str(share) for metric, share in which_hospital.shares(probes).items()}
+        lines[which_hospital.ROW] = dict.fromkeys(next(iter(lines.values())), "–") | asked
     return pd.DataFrame(lines.values(), index=pd.MultiIndex.from_tuples(lines))
 
 
