@@ -51,8 +51,9 @@ def gains(repeats: int = 1000, seed: int = 0) -> pd.DataFrame:
     """
     shown = [f"{title} {what}" for title in TITLES.values() for what in (*MEASURES, "patients")]
     lines, by_id, pools = [], {record["id"]: record for record in kept()}, _pools()
-    for key, runs in everything().groupby([*SETTING, "split"], sort=False):
-        p = dict(zip([*SETTING, "split"], key, strict=True))
+    decide = [*SETTING, "backend", "split"]
+    for key, runs in everything().groupby(decide, sort=False):
+        p = dict(zip(decide, key, strict=True))
         for way in [name for name in WAYS if name != "multi_modal"]:
             line, told = {"setting": tables.federated_setting(p), "split": p["split"], "way": WAYS[way]}, []
             for modality, title in TITLES.items():

@@ -35,12 +35,13 @@ def scores(metrics: Mapping) -> dict[str, float]:
 
 
 def everything() -> pd.DataFrame:
-    """One line a record: its setting, way, split, modality and seed, and its `scores` by condition."""
-    columns = [*SETTING, "split", "way", "modality", "seed", "overall", "balanced", "auc", "confident", "id"]
+    """One line a record: its setting, backend, way, split, modality and seed, and its `scores` by condition."""
+    columns = [*SETTING, "backend", "split", "way", "modality", "seed", "overall", "balanced", "auc", "confident", "id"]
     lines = []
     for record in kept():
         p, metrics = record["parameters"], record["metrics"]
         line = {name: p[name] for name in (*SETTING, "split", "way", "modality")} | scores(metrics["clean"])
+        line["backend"] = record["backend"]  # each draws starting weights of its own, so runs of two are no pair
         line["confident"] = metrics["confident"]["balanced_accuracy"] if "confident" in metrics else np.nan
         lines.append(line | {"seed": record["seed"], "id": record["id"]})
     return pd.DataFrame(lines, columns=columns)
@@ -54,8 +55,9 @@ def recorded() -> pd.DataFrame:
     several models).
     """
     lines = []
-    for key, runs in everything().groupby([*SETTING, "split", "way"], sort=False):
-        p = dict(zip([*SETTING, "split", "way"], key, strict=True))
+    decide = [*SETTING, "backend", "split", "way"]
+    for key, runs in everything().groupby(decide, sort=False):
+        p = dict(zip(decide, key, strict=True))
         line = {"setting": tables.federated_setting(p), "split": p["split"], "way": WAYS[p["way"]]}
         line["seeds"] = runs["seed"].nunique()
         for modality, title in TITLES.items():

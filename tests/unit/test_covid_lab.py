@@ -236,6 +236,18 @@ def test_runs_that_differ_in_the_seed_belong_together(ledger, model):
     assert all(len(values["loss"]) == 2 for values in curves.values())
 
 
+def test_runs_of_two_backends_stand_apart(ledger, model, monkeypatch):
+    """Each backend draws starting weights of its own: neither a mean nor a pair of runs has two of them."""
+    for seed, way, backend in ((0, "multi_modal", "tensorflow"), (1, "multi_modal", "jax"), (0, "clustered", "jax")):
+        with monkeypatch.context() as patch:
+            patch.setattr(records.provenance, "backend", lambda backend=backend: backend)
+            spec = replace(SPEC, way=way, seed=seed)
+            covid.recorded(run(seed), both(spec), spec, covid.network(spec, into=model), progress=False)
+    table = covid_tables.recorded().set_index("way")
+    assert table["seeds"].tolist() == [1, 1, 1] and covid_gains.gains(repeats=50).empty
+    assert table["setting"].str.endswith("on jax").tolist() == [False, True, True]
+
+
 def test_the_regression_stands_in_table_iii(ledger):
     one = run()
     for split in covid_spec.SPLITS:
