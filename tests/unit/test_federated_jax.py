@@ -7,13 +7,9 @@ import sys
 from pathlib import Path
 
 import federated_rounds
-import keras
 import numpy as np
 import pytest
 from federated_rounds import BATCH, CASES, SIZES, load, network, save, trained
-
-from medtk import federated
-from medtk.errors import MedtkError
 
 TESTS = Path(federated_rounds.__file__).parent
 # Of weights and losses in float32, after 2 rounds of 2 epochs. Measured: a millionth, on weights that moved by 0.01
@@ -72,11 +68,3 @@ def test_a_step_is_compiled_once_a_length_of_batch_for_all_clients(ends):
 
 def test_what_holds_on_tensorflow_holds_on_jax():
     on_jax("-m", "pytest", "-p", "no:cacheprovider", *(TESTS / "unit" / name for name in ALSO))
-
-
-def test_another_backend_is_refused_by_name(starts, monkeypatch):
-    model = network("fedavg")
-    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
-    (share, *_) = federated_rounds.hospitals()
-    with pytest.raises(MedtkError, match="TensorFlow or JAX, not on torch: set KERAS_BACKEND to tensorflow or jax"):
-        federated.train(model, starts["fedavg"], share.train, federated_rounds.ADAM)
