@@ -199,7 +199,39 @@ def bootstrap(
         if members is not None:
             drawn = np.concatenate([members[g] for g in drawn])
         values.append(metric(labels[drawn], probabilities[drawn]))
-    values = [value for value in values if value is not None]
-    if not values:
+    return _percentiles([value for value in values if value is not None], level)
+
+
+def bootstrap_weighted(
+    statistic: Callable, groups, *, level: float = 0.95, repeats: int = 1000, seed: int = 0
+) -> Interval:
+    """As `bootstrap`, with all draws at once: a draw is told by how often it holds each image.
+
+    Where a number is made of sums over images, the draws are one product of matrices instead of a loop.
+
+    Parameters
+    ----------
+    statistic : callable
+        ``statistic(weights)``: from how often each draw holds each image, float of shape (repeats, n), to the number of
+        each draw, shape (repeats,); NaN for draws that have none (a class is missing), which are left out.
+    groups : array of shape (n,)
+        Patient or lesion of each image, drawn together; ``range(n)`` draws single images.
+    level, repeats, seed
+        As in `bootstrap`. The draws are others than its draws of the same seed.
+
+    Raises
+    ------
+    ValueError
+        If there is a number in no draw.
+    """
+    people, member = np.unique(np.asarray(groups), return_inverse=True)
+    count = len(people)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), repeats)
+    values = np.asarray(statistic(drawn[:, member].astype(np.float64)))
+    return _percentiles(values[~np.isnan(values)], level)
+
+
+def _percentiles(values: Sequence[float], level: float) -> Interval:
+    if not len(values):
         raise ValueError("the metric has no value in any draw")
     return Interval(*(float(q) for q in np.quantile(values, [(1 - level) / 2, (1 + level) / 2])))

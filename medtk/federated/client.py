@@ -9,10 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from medtk import models, training
+from medtk import training
 from medtk.data import Split
 from medtk.data.hospitals import Share, batches
 from medtk.errors import BadParameter, MedtkError
+from medtk.federated import steps
 from medtk.federated.settings import Settings
 from medtk.models.gradients import cross_entropy
 
@@ -20,6 +21,7 @@ Weights = list[np.ndarray]
 
 _compiled: WeakKeyDictionary = WeakKeyDictionary()
 _OPTIMIZERS = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
+_STEPS = {"tensorflow": steps.tensorflow_step, "jax": steps.jax_step}
 
 
 class Update(NamedTuple):
@@ -80,7 +82,7 @@ def train(
     BadParameter
         If the client has no images or the weights are not those of this network.
     MedtkError
-        On a backend that is not TensorFlow.
+        On a backend of Keras that is neither TensorFlow nor JAX.
     """
     if len(split) == 0:
         raise BadParameter("a client without training images cannot train; leave it out.")
@@ -155,9 +157,10 @@ def choose(model: keras.Model, offered: Mapping[str, Weights], split: Split | Sh
 
 def _compiled_fit(model: keras.Model, settings: Settings) -> Callable:
     """One pass over batches, its optimizer new; compiled once a network, optimizer and loss."""
-    if keras.backend.backend() != "tensorflow":
+    backend = keras.backend.backend()
+    if backend not in _STEPS:
         raise MedtkError(
-            f"Clients train on TensorFlow, not on {keras.backend.backend()}: set KERAS_BACKEND=tensorflow."
+            f"Clients train on TensorFlow or JAX, not on {backend}: set KERAS_BACKEND to {' or '.join(_STEPS)}."
         )
     kept = _compiled.setdefault(model, {})
     key = settings.optimizer, settings.loss, settings.proximal > 0, tuple(v.path for v in model.trainable_variables)
@@ -165,10 +168,10 @@ def _compiled_fit(model: keras.Model, settings: Settings) -> Callable:
         training.be_deterministic()
         optimizer = _OPTIMIZERS[settings.optimizer]()
         optimizer.build(model.trainable_variables)
-        kept[key] = optimizer, _tensorflow_step(model, optimizer, settings.loss, settings.proximal > 0)
+        kept[key] = optimizer, _STEPS[backend](model, optimizer, settings.loss, settings.proximal > 0)
     optimizer, step = kept[key]
     for variable in optimizer.variables:
-        variable.assign(ops.zeros_like(variable))
+        variable.assign(ops.zeros_like(variable.value))
     optimizer.learning_rate = settings.learning_rate
     anchors = [ops.copy(v.value) for v in model.trainable_variables] if settings.proximal else []
     strength = ops.convert_to_tensor(settings.proximal, "float32")
@@ -182,29 +185,3 @@ def _compiled_fit(model: keras.Model, settings: Settings) -> Callable:
         return float(np.concatenate(losses).mean()), float(np.concatenate(right).mean())
 
     return fit
-
-
-def _tensorflow_step(model: keras.Model, optimizer, loss: Callable, proximal: bool) -> Callable:
-    import tensorflow as tf
-
-    network = models.logits(model)
-    shape = [None, *model.input_shape[1:]]
-    signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec([None], tf.int32)]
-    weights = model.trainable_variables
-    starts = [tf.TensorSpec(v.shape, v.dtype) for v in weights] if proximal else []
-
-    # Any number of images: the last batch of each client is short, and must not be compiled anew.
-    @tf.function(input_signature=[*signature, starts, tf.TensorSpec([], tf.float32)])
-    def step(images, labels, anchors, strength):
-        with tf.GradientTape() as tape:
-            scores = network(images, training=True)
-            each = loss(scores, labels)
-            total = tf.reduce_mean(each) + sum(network.losses)
-        gradients = tape.gradient(total, [v.value for v in weights])
-        if proximal:
-            # The gradient of (mu / 2) |w - w0|^2, added here so that the reported loss is the task's alone.
-            gradients = [g + strength * (v - a) for g, v, a in zip(gradients, weights, anchors, strict=True)]
-        optimizer.apply(gradients, weights)
-        return each, tf.argmax(scores, axis=1, output_type=tf.int32) == labels
-
-    return step

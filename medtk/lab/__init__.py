@@ -47,6 +47,7 @@ from medtk.lab import (
     stronger,
     tables,
     transfer,
+    which_hospital,
 )
 from medtk.lab.living import slider
 from medtk.lab.session import Run, start
@@ -101,4 +102,5 @@ __all__ = [
     "stronger",
     "tables",
     "transfer",
+    "which_hospital",
 ]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from medtk import data
 from medtk.data import Dataset, modalities
+from medtk.evaluation import intervals
 from medtk.lab import tables
 from medtk.lab.covid_spec import DATASETS, SETTING, TITLES, WAYS
 from medtk.lab.covid_tables import everything, kept
@@ -50,8 +51,9 @@ def gains(repeats: int = 1000, seed: int = 0) -> pd.DataFrame:
     """
     shown = [f"{title} {what}" for title in TITLES.values() for what in (*MEASURES, "patients")]
     lines, by_id, pools = [], {record["id"]: record for record in kept()}, _pools()
-    for key, runs in everything().groupby([*SETTING, "split"], sort=False):
-        p = dict(zip([*SETTING, "split"], key, strict=True))
+    decide = [*SETTING, "backend", "split"]
+    for key, runs in everything().groupby(decide, sort=False):
+        p = dict(zip(decide, key, strict=True))
         for way in [name for name in WAYS if name != "multi_modal"]:
             line, told = {"setting": tables.federated_setting(p), "split": p["split"], "way": WAYS[way]}, []
             for modality, title in TITLES.items():
@@ -128,7 +130,7 @@ def paired(
 ) -> dict[str, Gain]:
     """Gain of one network over another by `MEASURES`, mean over seeds, from answers to the same images.
 
-    As `medtk.evaluation.intervals.bootstrap` draws, with all draws at once: how often a patient was drawn is the weight
+    Intervals are those of `medtk.evaluation.intervals.bootstrap_weighted`: how often a patient was drawn is the weight
     of the patient's images.
 
     Parameters
@@ -141,32 +143,38 @@ def paired(
     repeats, seed : int
         Number of draws, and their seed.
     """
+    sizes = [len(ours["labels"]) for ours, _ in pairs]
     if patients is None:
-        patients = [np.array([f"{k}-{i}" for i in range(len(ours["labels"]))]) for k, (ours, _) in enumerate(pairs)]
-    people, member = np.unique(np.concatenate(patients), return_inverse=True)
-    random = np.random.default_rng(seed)
-    drawn = random.multinomial(len(people), np.full(len(people), 1 / len(people)), repeats)
-    # The first line is no draw: everybody once, which gives the gain itself.
-    weights = np.concatenate([np.ones((1, len(people))), drawn])[:, member]
-    values: dict[str, list[np.ndarray]] = {what: [] for what in MEASURES}
-    ends = np.cumsum([len(ours["labels"]) for ours, _ in pairs])[:-1]
-    for (ours, base), w in zip(pairs, np.split(weights, ends, axis=1), strict=True):
-        labels = ours["labels"]
-        healthy, ill = labels == 0, labels == 1
-        with np.errstate(invalid="ignore"):  # a draw without one of the classes has no value
-            right = (ours["clean"].argmax(axis=1) == labels).astype(float) - (base["clean"].argmax(axis=1) == labels)
-            recalls = [w[:, c] @ right[c] / w[:, c].sum(axis=1) for c in (healthy, ill)]
-            above = _above(ours["clean"][:, 1], healthy, ill) - _above(base["clean"][:, 1], healthy, ill)
-            area = ((w[:, ill] @ above) * w[:, healthy]).sum(axis=1)
-            area = area / (w[:, ill].sum(axis=1) * w[:, healthy].sum(axis=1))
-        values["balanced"].append(100 * np.mean(recalls, axis=0))
-        values["AUC"].append(100 * area)
+        patients = [np.array([f"{k}-{i}" for i in range(size)]) for k, size in enumerate(sizes)]
     found = {}
-    for what, each in values.items():
-        mean, by_seed = np.mean(each, axis=0), [float(one[0]) for one in each]
-        low, high = np.nanquantile(mean[1:], [0.025, 0.975])
-        found[what] = Gain(float(mean[0]), float(low), float(high), by_seed)
+    for what, gain in zip(MEASURES, (_balanced, _area), strict=True):
+
+        def over_seeds(weights: np.ndarray, gain=gain) -> np.ndarray:
+            parts = np.split(weights, np.cumsum(sizes)[:-1], axis=1)
+            return np.mean([gain(*pair, part) for pair, part in zip(pairs, parts, strict=True)], axis=0)
+
+        by_seed = [float(gain(*pair, np.ones((1, size)))[0]) for pair, size in zip(pairs, sizes, strict=True)]
+        ends = intervals.bootstrap_weighted(over_seeds, np.concatenate(patients), repeats=repeats, seed=seed)
+        found[what] = Gain(float(np.mean(by_seed)), *ends, by_seed)
     return found
+
+
+def _balanced(ours: dict, base: dict, weights: np.ndarray) -> np.ndarray:
+    """Gain in balanced accuracy in each draw, in points; NaN where a draw lacks a class."""
+    labels = ours["labels"]
+    right = (ours["clean"].argmax(axis=1) == labels).astype(float) - (base["clean"].argmax(axis=1) == labels)
+    with np.errstate(invalid="ignore"):
+        recalls = [weights[:, c] @ right[c] / weights[:, c].sum(axis=1) for c in (labels == 0, labels == 1)]
+    return 100 * np.mean(recalls, axis=0)
+
+
+def _area(ours: dict, base: dict, weights: np.ndarray) -> np.ndarray:
+    """Gain in the area under the curve in each draw, in points; NaN where a draw lacks a class."""
+    healthy, ill = (ours["labels"] == c for c in (0, 1))
+    above = _above(ours["clean"][:, 1], healthy, ill) - _above(base["clean"][:, 1], healthy, ill)
+    area = ((weights[:, ill] @ above) * weights[:, healthy]).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return 100 * (area / (weights[:, ill].sum(axis=1) * weights[:, healthy].sum(axis=1)))
 
 
 def _above(scores: np.ndarray, healthy: np.ndarray, ill: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 ``python -m medtk.lab.covid_recording --network small --size 32 --rounds 30 --learning-rate 0.001 --ways clustered``
 
-With another network or size than the study's, the records bear the profile ``scaled`` and say what differs.
+With another network or size than the study's, the records bear the profile ``scaled`` and say what differs. With
+``KERAS_BACKEND=jax`` before it the same command trains on JAX, on a GPU if JAX finds one, and the records say so.
 """
 
 import argparse

@@ -15,7 +15,7 @@ from medtk.lab.covid_spec import PAPER, SPLITS, Spec
 from medtk.models import COVID_NETWORKS
 from medtk.settings import results_home
 
-COMMON = ("network", "weights", "size", "rounds", "local_epochs", "learning_rate")
+COMMON = ("network", "weights", "size", "rounds", "local_epochs", "batch_size", "learning_rate")
 
 
 def start(spec: Spec) -> tuple[session.Run, dict]:
@@ -80,6 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--local-epochs", type=int, default=1)
+    parser.add_argument("--batch-size", type=int, default=Spec().batch_size)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--delay", type=int, default=3)
     try:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from medtk import federated
 from medtk.data.modalities import SPLITS
-from medtk.lab import shortcut_tables, tables
+from medtk.lab import shortcut_tables, tables, which_hospital
 from medtk.lab.covid_made import Made
 from medtk.lab.covid_spec import DATASETS, EXPERIMENT, PAPER, SETTING, TITLES, WAYS
 from medtk.reproduction import papers, records
@@ -35,12 +35,13 @@ def scores(metrics: Mapping) -> dict[str, float]:
 
 
 def everything() -> pd.DataFrame:
-    """One line a record: its setting, way, split, modality and seed, and its `scores` by condition."""
-    columns = [*SETTING, "split", "way", "modality", "seed", "overall", "balanced", "auc", "confident", "id"]
+    """One line a record: its setting, backend, way, split, modality and seed, and its `scores` by condition."""
+    columns = [*SETTING, "backend", "split", "way", "modality", "seed", "overall", "balanced", "auc", "confident", "id"]
     lines = []
     for record in kept():
         p, metrics = record["parameters"], record["metrics"]
         line = {name: p[name] for name in (*SETTING, "split", "way", "modality")} | scores(metrics["clean"])
+        line["backend"] = record["backend"]  # each draws starting weights of its own, so runs of two are no pair
         line["confident"] = metrics["confident"]["balanced_accuracy"] if "confident" in metrics else np.nan
         lines.append(line | {"seed": record["seed"], "id": record["id"]})
     return pd.DataFrame(lines, columns=columns)
@@ -54,8 +55,9 @@ def recorded() -> pd.DataFrame:
     several models).
     """
     lines = []
-    for key, runs in everything().groupby([*SETTING, "split", "way"], sort=False):
-        p = dict(zip([*SETTING, "split", "way"], key, strict=True))
+    decide = [*SETTING, "backend", "split", "way"]
+    for key, runs in everything().groupby(decide, sort=False):
+        p = dict(zip(decide, key, strict=True))
         line = {"setting": tables.federated_setting(p), "split": p["split"], "way": WAYS[p["way"]]}
         line["seeds"] = runs["seed"].nunique()
         for modality, title in TITLES.items():
@@ -77,7 +79,9 @@ def table_iii(found: Mapping[str, Mapping[str, dict]] | None = None) -> pd.DataF
     """Table III: printed, recorded by frame and by patient (means over seeds, the same settings), and of this run.
 
     The last two lines of each class are a logistic regression on 64 grey values of each image, from its records: one
-    for each modality under *specialised*, one for both under *multi-modal*. Nothing of it is federated.
+    for each modality under *specialised*, one for both under *multi-modal*. Nothing of it is federated. The last line
+    of all, where it is recorded, is that regression asked for the source of an image in place of its class, with 95 %
+    intervals over patients (`medtk.lab.which_hospital`).
 
     Parameters
     ----------
@@ -107,6 +111,9 @@ def table_iii(found: Mapping[str, Mapping[str, dict]] | None = None) -> pd.DataF
         for source, number in sources.items():
             shown = "–" if number is None else f"{number:.2f}"
             lines.setdefault((cell.row, source), {})[cell.column] = shown
+    if probes := which_hospital.recorded():
+        asked = {f"Specialised / {metric}": str(share) for metric, share in which_hospital.shares(probes).items()}
+        lines[which_hospital.ROW] = dict.fromkeys(next(iter(lines.values())), "–") | asked
     return pd.DataFrame(lines.values(), index=pd.MultiIndex.from_tuples(lines))
 
 

@@ -144,6 +144,23 @@ def which_source(dataset: Dataset, label: int = 1, seed: int = 0, folds: int = 5
     Probe or None
         None where no table tells the sources (stand-ins), or there are not `folds` patients of each of two of them.
     """
+    found = of_two_sources(dataset, label)
+    if found is None or min(len(set(found[1].groups[found[1].labels == side])) for side in (0, 1)) < folds:
+        return None
+    names, shown = found
+    features, scores = thumbnail(shown.images), np.empty(len(shown))
+    parts = GroupKFold(folds, shuffle=True, random_state=seed).split(features, shown.labels, shown.groups)
+    for fitted, asked in parts:
+        model = _regression()
+        scores[asked] = model.fit(features[fitted], shown.labels[fitted]).predict_proba(features[asked])[:, 1]
+    return Probe(names, shown.labels, scores, shown.groups)
+
+
+def of_two_sources(dataset: Dataset, label: int = 1) -> tuple[tuple[str, str], Split] | None:
+    """The two web sites with most images of a class, and these images, labelled 1 where they are of the second.
+
+    None where no table tells the sources, or there are not two.
+    """
     site = _sites(dataset)
     rows = [
         (split, i)
@@ -152,15 +169,10 @@ def which_source(dataset: Dataset, label: int = 1, seed: int = 0, folds: int = 5
     ]
     known = [(split, i, site.get(str(split.groups[i]))) for split, i in rows] if site else []
     common = [name for name, _ in Counter(name for *_, name in known if name).most_common(2)]
-    chosen = [(split.images[i], split.groups[i], common.index(name)) for split, i, name in known if name in common]
-    if len(common) < 2 or min(len({g for _, g, k in chosen if k == side}) for side in (0, 1)) < folds:
+    if len(common) < 2:
         return None
-    pictures, groups, labels = (np.array(part) for part in zip(*chosen, strict=True))
-    features, scores = thumbnail(pictures), np.empty(len(labels))
-    for fitted, asked in GroupKFold(folds, shuffle=True, random_state=seed).split(features, labels, groups):
-        model = _regression()
-        scores[asked] = model.fit(features[fitted], labels[fitted]).predict_proba(features[asked])[:, 1]
-    return Probe((common[0], common[1]), labels, scores, groups)
+    chosen = [(split.images[i], common.index(name), split.groups[i]) for split, i, name in known if name in common]
+    return (common[0], common[1]), Split(*(np.array(part) for part in zip(*chosen, strict=True)))
 
 
 def _sites(dataset: Dataset) -> dict[str, str]:

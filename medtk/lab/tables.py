@@ -157,14 +157,18 @@ def conditions(kept: dict[str, dict], ways: dict[str, str]) -> pd.DataFrame:
 
 
 def federated_setting(parameters: Mapping) -> str:
-    """One line with what decides a federated run beside its images, its clients' shares, its way and its seed."""
+    """One line with what decides a federated run beside its images, its clients' shares, its way and its seed.
+
+    Where the parameters name a backend that is not TensorFlow, the line names it too.
+    """
     p = parameters
+    backend = "" if p.get("backend", "tensorflow") == "tensorflow" else f", on {p['backend']}"
     clinics = f"{p['clients']} clinics a modality, " if "clients" in p else ""
     weights = "" if p["weights"] == "auto" else f" ({p['weights']} weights)"
     epochs = f"{p['local_epochs']} epoch{'s' * (p['local_epochs'] > 1)}"
     return (
         f"{p['network']}{weights}, {p['size']} pixels, {clinics}{p['rounds']} rounds of {epochs}, "
-        f"batch {p['batch_size']}, rate {p['learning_rate']:g}"
+        f"batch {p['batch_size']}, rate {p['learning_rate']:g}{backend}"
     )
 
 

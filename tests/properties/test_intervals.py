@@ -88,3 +88,50 @@ def test_mcnemar_does_not_care_who_is_first(seed, n):
     assert (one.only_a, one.only_b) == (other.only_b, other.only_a)
     assert one.p == pytest.approx(other.p)
     assert 0 <= one.p <= 1
+
+
+@pytest.mark.parametrize("groups", [None, np.repeat(np.arange(40), 5)])
+def test_drawing_all_at_once_draws_as_the_loop_does(groups):
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 200)
+    probabilities = random.random((200, 1)) * [[-1, 1]] + [[1, 0]]
+    right = probabilities.argmax(axis=1) == labels
+
+    def balanced(labels, probabilities):
+        correct = probabilities.argmax(axis=1) == labels
+        return float(np.mean([correct[labels == c].mean() for c in (0, 1)]))
+
+    def recalls(weights):
+        return np.mean(
+            [weights[:, c] @ right[c] / weights[:, c].sum(axis=1) for c in (labels == 0, labels == 1)], axis=0
+        )
+
+    loop = intervals.bootstrap(labels, probabilities, balanced, repeats=4000, groups=groups)
+    at_once = intervals.bootstrap_weighted(recalls, range(200) if groups is None else groups, repeats=4000)
+    assert at_once == pytest.approx(loop, abs=0.01) and at_once.low < recalls(np.ones((1, 200)))[0] < at_once.high
+    assert at_once == intervals.bootstrap_weighted(recalls, range(200) if groups is None else groups, repeats=4000)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(0, 1000))
+def test_a_draw_holds_as_many_groups_as_there_are_and_each_whole(groups, seed):
+    groups, seen = np.array(groups), []
+
+    def statistic(weights):
+        seen.append(weights)
+        return weights.sum(axis=1)
+
+    intervals.bootstrap_weighted(statistic, groups, repeats=7, seed=seed)
+    (weights,) = seen
+    names, first = np.unique(groups, return_index=True)
+    assert weights.shape == (7, len(groups)) and np.all(weights[:, first].sum(axis=1) == len(names))
+    for name in names:
+        assert np.all(weights[:, groups == name] == weights[:, groups == name][:, :1])
+
+
+def test_draws_without_a_number_are_left_out_and_all_of_them_are_refused():
+    def share(weights):
+        return np.where(weights[:, 0] > 0, weights[:, 0], np.nan)
+
+    assert intervals.bootstrap_weighted(share, range(3), repeats=500).low == 1
+    with pytest.raises(ValueError, match="no value in any draw"):
+        intervals.bootstrap_weighted(lambda weights: np.full(len(weights), np.nan), range(3), repeats=5)

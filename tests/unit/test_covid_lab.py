@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -235,6 +236,18 @@ def test_runs_that_differ_in_the_seed_belong_together(ledger, model):
     assert all(len(values["loss"]) == 2 for values in curves.values())
 
 
+def test_runs_of_two_backends_stand_apart(ledger, model, monkeypatch):
+    """Each backend draws starting weights of its own: neither a mean nor a pair of runs has two of them."""
+    for seed, way, backend in ((0, "multi_modal", "tensorflow"), (1, "multi_modal", "jax"), (0, "clustered", "jax")):
+        with monkeypatch.context() as patch:
+            patch.setattr(records.provenance, "backend", lambda backend=backend: backend)
+            spec = replace(SPEC, way=way, seed=seed)
+            covid.recorded(run(seed), both(spec), spec, covid.network(spec, into=model), progress=False)
+    table = covid_tables.recorded().set_index("way")
+    assert table["seeds"].tolist() == [1, 1, 1] and covid_gains.gains(repeats=50).empty
+    assert table["setting"].str.endswith("on jax").tolist() == [False, True, True]
+
+
 def test_the_regression_stands_in_table_iii(ledger):
     one = run()
     for split in covid_spec.SPLITS:
@@ -358,6 +371,7 @@ def test_recording_skips_what_is_there_and_refuses_synthetic_images(ledger, monk
     covid_recording.main([*arguments, "--seeds", "0", "1"])
     found = records.read_all(ledger)
     assert len(found) == 4 and {record["profile"] for record in found} == {"scaled"}
+    assert {record["backend"] for record in found} == {keras.backend.backend()}  # see test_federated_jax.py
     assert "a network of four convolutions instead of VGG16" in found[0]["deviations"]
     covid_recording.main([*arguments, "--seeds", "0", "1"])
     assert records.read_all(ledger) == found

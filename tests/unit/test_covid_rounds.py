@@ -13,7 +13,7 @@ from medtk import federated
 from medtk.data import modalities
 from medtk.errors import BadParameter, UnknownName
 from medtk.evaluation import metrics
-from medtk.lab import covid, covid_communication, covid_rounds, covid_rounds_tables, session
+from medtk.lab import covid, covid_communication, covid_rounds, covid_rounds_recording, covid_rounds_tables, session
 from medtk.lab.covid_rounds import STEPS, TREATMENTS, Late
 from medtk.lab.covid_spec import Spec
 from medtk.reproduction import compare, records, rules_clustered_covid_rounds
@@ -69,6 +69,17 @@ def test_steps_of_equal_length_are_shorter_than_whole_ones(model, images):
         moved = federated.minus(made.result.weights(), start)
         far[steps] = federated.norm([array for array, own in zip(moved, trained, strict=True) if own])
     assert far["equal"] == pytest.approx(far["whole"] / 4, rel=1e-4)
+
+
+def test_the_recorder_takes_a_batch_size_and_names_it_where_it_is_not_the_usual_one(monkeypatch):
+    asked = []
+    monkeypatch.setattr(covid_rounds_recording, "record_members", asked.append)
+    for more in ([], ["--batch-size", "16"], ["--batch-size", "32"]):
+        covid_rounds_recording.main(["members", "--rounds", "30", *more])
+    assert [spec.batch_size for spec in asked] == [16, 16, 32]
+    names = [covid_rounds.members_name(spec, "xray") for spec in asked]
+    assert names[0] == names[1] == "clustered-small-32px-patient-rounds30x1-xray-s0"
+    assert names[2] == "clustered-small-32px-patient-rounds30x1-batch-size32-xray-s0"
 
 
 def test_slips_in_the_slow_client_are_refused(model, images):

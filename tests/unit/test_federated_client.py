@@ -11,7 +11,7 @@ from keras import layers
 from medtk import federated, models
 from medtk.data import Split
 from medtk.data.hospitals import Share
-from medtk.errors import BadParameter
+from medtk.errors import BadParameter, MedtkError
 from medtk.federated.client import _compiled
 from medtk.federated.settings import Settings
 
@@ -204,6 +204,12 @@ def test_weights_of_another_network_are_refused(model):
     wrong = [np.zeros((2, 2)), *model.get_weights()[1:]]
     with pytest.raises(BadParameter, match=r"array 0 has shape \(2, 2\), not \(16, 5\)"):
         federated.train(model, wrong, split(), SGD)
+
+
+def test_a_backend_without_a_step_is_refused_by_name(model, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(MedtkError, match="TensorFlow or JAX, not on torch: set KERAS_BACKEND to tensorflow or jax"):
+        federated.train(model, model.get_weights(), split(), SGD)
 
 
 def test_a_client_without_images(model):
