@@ -42,7 +42,7 @@ def distillation(run: session.Run, dataset: Dataset, name: str, chosen: argparse
 
 def searches(run: session.Run, dataset: Dataset, name: str, chosen: argparse.Namespace) -> dict:
     """NSGA-II and random search under one budget, and the network made by hand."""
-    budget = edge_systems.Budget(n_trials=chosen.trials, epochs=chosen.epochs, seed=run.seed)
+    budget = edge_systems.Budget(max_ms=chosen.max_ms, n_trials=chosen.trials, epochs=chosen.epochs, seed=run.seed)
     space = SPACES[dataset.image_shape[0]]
     found = {way: edge_systems.searched(dataset, budget, space, sampler=way) for way in search.SAMPLERS}
     return edge_systems.search_record(run, dataset, budget, found, name=name)
@@ -95,7 +95,7 @@ def record_name(experiment: str, dataset: str, chosen: argparse.Namespace, seed:
     """File name of a record."""
     detail = {
         "distillation": f"-{chosen.teacher}-e{chosen.epochs}",
-        "search": f"-t{chosen.trials}-e{chosen.epochs}",
+        "search": f"-t{chosen.trials}-e{chosen.epochs}" + (f"-{chosen.max_ms:g}ms" if chosen.max_ms else ""),
         "federated": f"-r{chosen.rounds}",
     }.get(experiment, f"-e{chosen.epochs}")
     return f"{dataset}-{SIZES[dataset]}px{detail}-s{seed}"
@@ -118,6 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--teacher", default="mobilenetv2_035")
     parser.add_argument("--epochs", type=int, default=10, help="of the small network")
     parser.add_argument("--trials", type=int, default=24, help="of each search")
+    parser.add_argument("--max-ms", type=float, help="limit of a search: measured milliseconds of an answer here")
     parser.add_argument("--rounds", type=int, default=10, help="of federated training")
     chosen = parser.parse_args(arguments)
     try:

@@ -145,6 +145,73 @@ def test_a_search_that_makes_no_sense_is_refused():
         search.search(worth, SPACE, **(LIMITS | {"max_bytes": 0}))
 
 
+def time_of(architecture):
+    """Milliseconds in closed form: larger images and more filters take longer."""
+    return architecture.size * architecture.width / 16
+
+
+def test_a_limit_of_time_admits_the_faster_of_two_candidates():
+    space = search.Space(widths=(2, 4), depths=(1,), kernels=(3,), sizes=(16,), separables=(False,))
+    asked, measured = [], []
+
+    def latency(architecture):
+        measured.append(architecture)
+        return time_of(architecture)
+
+    def evaluate(architecture):
+        asked.append(architecture)
+        return worth(architecture)
+
+    found = search.search(evaluate, space, n_trials=12, max_ms=3.0, latency=latency, **LIMITS)  # 2 ms and 4 ms
+    assert {one.architecture.width for one in found} == {2, 4}
+    assert [one.width for one in asked] == [2] and sorted(one.width for one in measured) == [2, 4]  # each once
+    for one in found:
+        assert one.ms == time_of(one.architecture) and (one.quality is None) == (one.ms > 3)
+    assert [one.architecture.width for one in search.front(found)] == [2]
+    exact = search.search(worth, space, n_trials=12, max_ms=4.0, latency=time_of, **LIMITS)
+    assert all(one.quality is not None for one in exact)  # the limit itself is allowed
+
+
+def test_without_a_limit_of_time_nothing_is_measured(whole):
+    def never(architecture):
+        raise AssertionError("it was measured")
+
+    assert search.search(worth, SPACE, n_trials=40, seed=3, latency=never, **LIMITS) == whole
+    assert all(one.ms is None for one in whole)
+    # A limit that nothing reaches changes no candidate and no quality.
+    ample = search.search(worth, SPACE, n_trials=40, seed=3, max_ms=1e6, latency=time_of, **LIMITS)
+    assert [(one.architecture, one.quality) for one in ample] == [(one.architecture, one.quality) for one in whole]
+    with pytest.raises(BadParameter, match="above 0 ms, not 0"):
+        search.search(worth, SPACE, max_ms=0, latency=time_of, **LIMITS)
+    with pytest.raises(BadParameter, match="above 0 ms"):
+        search.search(worth, SPACE, max_ms=float("nan"), latency=time_of, **LIMITS)
+
+
+def test_times_are_kept_so_that_a_search_goes_on_with_the_same_ones(tmp_path):
+    limits, journal = {"n_trials": 20, "seed": 2, "max_ms": 3.0} | LIMITS, tmp_path / "journal.json"
+    clock = iter(np.linspace(1, 5, 100))  # never the same time twice
+    first = search.search(worth, SPACE, latency=lambda _: next(clock), journal=journal, **limits)
+
+    def never(architecture):
+        raise AssertionError("it was known")
+
+    assert search.search(never, SPACE, latency=never, journal=journal, **limits) == first
+    with pytest.raises(BadParameter, match="other settings"):
+        search.search(worth, SPACE, latency=time_of, journal=journal, **(limits | {"max_ms": 2.0}))
+
+
+def test_the_time_of_a_candidate_is_that_of_the_tables(monkeypatch):
+    seen = []
+
+    def alone(file, **settings):
+        seen.append((edge.open_network(file).get_input_details()[0]["shape"].tolist(), settings))
+        return {"median_ms": [3.0, 1.5, 2.0]}
+
+    monkeypatch.setattr(search.runtime, "alone", alone)
+    assert search.milliseconds(small.Architecture(width=4, depth=1, size=9), 2, channels=3, runs=7) == 1.5
+    assert seen == [([1, 9, 9, 3], {"runs": 7})]
+
+
 def test_quality_is_asked_of_the_validation_images_at_the_right_size():
     data = small_dataset(24)
     architecture = small.Architecture(width=2, depth=1, size=12)
