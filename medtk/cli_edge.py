@@ -1,6 +1,7 @@
 """The ``medtk edge`` commands: bundles of small networks, a registry of them, and how fast they are here."""
 
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,12 @@ Version = Annotated[str, typer.Argument(help="A published version.")]
 
 @edge_app.command("bench")
 def edge_bench(
-    file: Annotated[Path, typer.Argument(help="A bundle (.zip) or an exported network (.tflite).")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A bundle (.zip) or an exported network (.tflite); the book's reference network unless told."
+        ),
+    ] = None,
     stand_in: Annotated[
         str, typer.Option(help="Limits that stand for a small device: none, one_core, one_core_1gb, one_core_400mb.")
     ] = "none",
@@ -33,30 +39,35 @@ def edge_bench(
     as_json: Json = False,
 ) -> None:
     """Time a network on this machine and add a line to a table; lines of other machines stay."""
-    from medtk.edge import bundle, device
+    from medtk.edge import bundle, device, reference
     from medtk.reproduction import provenance
-    from medtk.settings import project_root
 
-    table = table or project_root() / "benchmarks" / "edge_machines.csv"
+    table = table or device.table_of_machines()
     device.read(table)  # a table that cannot be added to is found before the measurement, not after
-    if file.suffix == ".zip":
-        found = bundle.load(file)
-        name, content = f"{found.name} {found.version}", found.network
-        with found.unpacked() as network:
-            times = device.measured(network, stand_in, threads=threads, repeats=repeats)
-    else:
-        times = device.measured(file, stand_in, threads=threads, repeats=repeats)
-        name, content = file.stem, file.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        file = file or reference.write(Path(folder))
+        if file.suffix == ".zip":
+            found = bundle.load(file)
+            name, content = f"{found.name} {found.version}", found.network
+            with found.unpacked() as network:
+                times = device.measured(network, stand_in, threads=threads, repeats=repeats)
+        else:
+            times = device.measured(file, stand_in, threads=threads, repeats=repeats)
+            name, content = file.stem, file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     line = device.row(provenance.hardware(), name, sha256, len(content), stand_in, threads, times)
     device.add(table, line)
     if as_json:
         return print_json(line)
-    shown = Table("what", "value", title=f"{name} here ({device.STAND_INS[stand_in].said})", show_header=False)
-    for key, value in line.items():
-        shown.add_row(key, value)
+    lines = device.read(table)
+    beside = device.together(lines)[tuple(line[key] for key in device.SAME)]
+    columns = ("machine", "cores", "median_ms", "p95_ms", "cold_ms", "peak_mb", "when")
+    headings = ("machine", "cores", "median\nms", "p95\nms", "cold\nms", "peak\nMB", "when")
+    shown = Table("", *headings, title=f"{name}, {device.STAND_INS[stand_in].said}, threads: {threads}")
+    for place, other in enumerate(beside, start=1):
+        shown.add_row("this run" if place == len(beside) else "", *(other[column] for column in columns))
     Console().print(shown)
-    print(f"Added to {table}, which has {len(device.read(table))} lines. A limit stands for a device; it is none.")
+    print(f"Added to {table}, which has {len(lines)} lines. A limit stands for a device; it is none.")
 
 
 @edge_app.command("predict")

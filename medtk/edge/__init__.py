@@ -4,7 +4,8 @@
 is worth and what it costs. `quantization` trains for few bits, `pruning` removes weights and `filters` whole filters.
 
 Around them: `small` is a family of networks to `search` in, `bundle` and `registry` ship a network and take it back,
-`device` measures under limits, and `browser` writes a network for a page of the book.
+`device` measures under limits, of a `reference` network if one likes, `ladder` tightens one until it fails, and
+`browser` writes a network for a page of the book.
 """
 
 from importlib import import_module
@@ -22,7 +23,7 @@ _HOME = {
     "tuning": ("tuned",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = ("browser", "bundle", "device", "registry", "search", "small")
+_MODULES = ("browser", "bundle", "device", "ladder", "reference", "registry", "search", "small")
 
 __all__ = [*_MODULE_OF, *_MODULES]
 

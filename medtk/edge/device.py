@@ -10,16 +10,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from medtk.edge.runtime import alone
 from medtk.errors import BadParameter, MedtkError, UnknownName
+from medtk.settings import project_root
 
 COLUMNS = ("when", "machine", "cores", "system", "network", "sha256", "stand_in", "threads", "kilobytes", "cold_ms",
            "median_ms", "p95_ms", "peak_mb")  # fmt: skip
+SAME = ("network", "sha256", "stand_in", "threads")
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,11 @@ def measured(file: Path, stand_in: str = "none", *, threads: int = 1, repeats: i
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def table_of_machines() -> Path:
+    """The project's table, to which ``medtk edge bench`` adds and from which the book makes its page of machines."""
+    return project_root() / "benchmarks" / "edge_machines.csv"
+
+
 def row(
     machine: Mapping, name: str, sha256: str, size: int, stand_in: str, threads: int, times: Mapping
 ) -> dict[str, str]:
@@ -110,6 +117,20 @@ def row(
         "p95_ms": f"{max(times['p95_ms']):.3f}", "peak_mb": f"{times['peak_mb']:.0f}",
     }  # fmt: skip
     return {key: str(value) for key, value in values.items()}
+
+
+def together(lines: Sequence[Mapping[str, str]]) -> dict[tuple[str, ...], list[Mapping[str, str]]]:
+    """Lines that may be compared: the same bytes of a network under the same limits with as many threads.
+
+    Returns
+    -------
+    dict
+        From network, digest, stand-in and threads to the lines of all machines, in the order of the table.
+    """
+    groups: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
+    for line in lines:
+        groups.setdefault(tuple(line[name] for name in SAME), []).append(line)
+    return groups
 
 
 def add(table: Path, line: Mapping[str, str]) -> None:

@@ -172,13 +172,11 @@ def scores(labels: np.ndarray, probabilities: np.ndarray, *, auc: bool = True) -
     Precision of a class that is never named counts as 0, and so does the recall of one that does not occur.
     """
     counts = metrics.confusion(labels, np.argmax(probabilities, axis=1), probabilities.shape[1])
-    right, true, named = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    means = {name: float(np.mean(values)) for name, values in metrics.per_class(counts).items()}
     return {
-        "accuracy": float(right.sum() / counts.sum()),
+        "accuracy": float(np.trace(counts) / counts.sum()),
         "balanced_accuracy": metrics.balanced_accuracy(counts),
-        "precision": float(np.mean(right / np.maximum(named, 1))),
-        "recall": float(np.mean(right / np.maximum(true, 1))),
-        "f1": float(np.mean(2 * right / np.maximum(true + named, 1))),
+        **means,
         "auc": metrics.auc(labels, probabilities) if auc else None,
     }
 

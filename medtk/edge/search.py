@@ -1,23 +1,25 @@
-"""A search over architectures under budgets for size and computation, by NSGA-II or at random, with Optuna.
+"""A search over architectures under budgets for size, computation and time, by NSGA-II or at random, with Optuna.
 
 Quality is given by a function of the caller, which trains a candidate and asks it about validation images. What a
 candidate costs is known before it is trained, so one over the budget is never trained at all.
 """
 
-import json
 import math
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from medtk.data import Dataset, Split, files, resize
-from medtk.edge import small
+from medtk.data import Dataset, Split, resize
+from medtk.edge import journals, runtime, small
+from medtk.edge.exporting import export
 from medtk.edge.small import Architecture
 from medtk.edge.tuning import tuned
-from medtk.errors import BadParameter, CorruptFile, UnknownName
+from medtk.errors import BadParameter, UnknownName
 from medtk.evaluation import metrics
 
 SAMPLERS = ("nsga2", "random")
@@ -70,11 +72,14 @@ class Found:
     price : Price
     quality : float or None
         What `evaluate` gave; None where the budget forbade training.
+    ms : float or None
+        Measured milliseconds of one answer; None where no limit of time was set.
     """
 
     architecture: Architecture
     price: Price
     quality: float | None
+    ms: float | None = None
 
 
 def price(architecture: Architecture, n_classes: int, *, channels: int = 1) -> Price:
@@ -91,6 +96,24 @@ def price(architecture: Architecture, n_classes: int, *, channels: int = 1) -> P
     return Price(parameters, 4 * parameters, multiplications + before * n_classes)
 
 
+def milliseconds(architecture: Architecture, n_classes: int, *, channels: int = 1, runs: int = 30) -> float:
+    """Measured time of one answer: one thread, in a process of its own, the block that was disturbed least.
+
+    That is the time in the tables of variants, of the float file. The network is not trained: the interpreter does the
+    same operations whatever the weights are.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    n_classes, channels : int
+    runs : int
+        Answers in a block, see `medtk.edge.alone`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = export(small.build(architecture, n_classes, channels=channels), Path(folder) / "candidate.tflite")
+        return min(runtime.alone(file, runs=runs)["median_ms"])
+
+
 def search(
     evaluate: Callable[[Architecture], float],
     space: Space | None = None,
@@ -98,6 +121,8 @@ def search(
     n_classes: int,
     max_bytes: int,
     max_macs: int,
+    max_ms: float | None = None,
+    latency: Callable[[Architecture], float] | None = None,
     channels: int = 1,
     n_trials: int = 20,
     population: int = 8,
@@ -108,7 +133,8 @@ def search(
 ) -> list[Found]:
     """Try architectures: quality is to rise, bytes and multiplications are to fall, and both have a limit.
 
-    The same seed gives the same candidates in the same order, also when the search was stopped and went on.
+    The same seed gives the same candidates in the same order, also when the search was stopped and went on. With a
+    limit of time that needs a journal: another measurement may fall on the other side of the limit.
 
     Parameters
     ----------
@@ -119,6 +145,10 @@ def search(
         Of the networks.
     max_bytes, max_macs : int
         Limits, see `Price`.
+    max_ms : float, optional
+        Limit of the measured time of one answer. Every candidate is measured then, once and before it is trained.
+    latency : callable, optional
+        ``latency(architecture)`` gives that time in milliseconds; `milliseconds` on this machine unless told.
     n_trials : int
         Candidates, repetitions and those over the limits included.
     population : int
@@ -127,7 +157,8 @@ def search(
         ``random`` draws each candidate anew, from a seed of its own: what a search has to beat.
     seed : int
     journal : path, optional
-        File in which each quality is kept as soon as it is known; a search with the same settings goes on from it.
+        File in which each time and quality is kept as soon as it is known; a search with the same settings goes on from
+        it.
     progress : bool
         Whether to show a bar.
 
@@ -155,22 +186,33 @@ def search(
             "a search needs 1 trial, a population of 2 and limits of 1 at least, not "
             f"{n_trials}, {population}, {max_bytes} and {max_macs}."
         )
+    if max_ms is not None and not max_ms > 0:
+        raise BadParameter(f"The limit of time has to be above 0 ms, not {max_ms}; leave it out for no limit.")
     settings = asdict(space) | {"n_classes": n_classes, "channels": channels, "max_bytes": max_bytes}
     settings |= {"max_macs": max_macs, "population": population, "sampler": sampler, "seed": seed}
-    known = _kept(journal, settings)
+    settings |= {} if max_ms is None else {"max_ms": max_ms}
+    latency = latency or partial(milliseconds, n_classes=n_classes, channels=channels)
+    known = journals.kept(journal, settings)
     study, found = _study(sampler, population, seed), []
     for _ in tqdm(range(n_trials), desc="search", unit="candidate", disable=not progress):
         trial = study.ask()
         architecture = _suggested(trial, space)
         cost = price(architecture, n_classes, channels=channels)
-        within = cost.bytes <= max_bytes and cost.macs <= max_macs
-        if within and architecture not in known:
-            known[architecture] = float(evaluate(architecture))
-            _keep(journal, settings, known)
-        found.append(Found(architecture, cost, known[architecture] if within else None))
-        trial.set_constraint("bytes", cost.bytes / max_bytes - 1)
-        trial.set_constraint("macs", cost.macs / max_macs - 1)
-        study.tell(trial, (found[-1].quality or 0.0, cost.bytes, cost.macs))
+        over = {"bytes": cost.bytes / max_bytes - 1, "macs": cost.macs / max_macs - 1}
+        if max_ms is not None:
+            if architecture not in known.times:
+                known.times[architecture] = float(latency(architecture))
+                journals.keep(journal, settings, known)
+            over["ms"] = known.times[architecture] / max_ms - 1
+        within = max(over.values()) <= 0
+        if within and architecture not in known.qualities:
+            known.qualities[architecture] = float(evaluate(architecture))
+            journals.keep(journal, settings, known)
+        quality = known.qualities[architecture] if within else None
+        found.append(Found(architecture, cost, quality, known.times.get(architecture)))
+        for name, excess in over.items():
+            trial.set_constraint(name, excess)
+        study.tell(trial, (quality or 0.0, cost.bytes, cost.macs))
     return found
 
 
@@ -227,28 +269,6 @@ def _study(sampler: str, population: int, seed: int):
     else:
         chosen = optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
     return optuna.create_study(sampler=chosen, directions=["maximize", "minimize", "minimize"])
-
-
-# What is kept is the quality of each architecture and not the state of the search: run again with the same seed, the
-# search takes the same way, and finds the qualities of the first part of it here.
-def _kept(journal: Path | None, settings: dict) -> dict[Architecture, float]:
-    if journal is None or not Path(journal).is_file():
-        return {}
-    try:
-        stored = json.loads(Path(journal).read_text(encoding="utf-8"))
-        same = stored["settings"] == json.loads(json.dumps(settings))
-        qualities = {Architecture(**numbers): quality for numbers, quality in stored["qualities"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptFile(f"{journal} cannot be read ({error}); delete it, and the search starts anew.") from error
-    if not same:
-        raise BadParameter(f"{journal} holds a search with other settings; give this one a file of its own.")
-    return qualities
-
-
-def _keep(journal: Path | None, settings: dict, known: dict[Architecture, float]) -> None:
-    if journal is not None:
-        content = {"settings": settings, "qualities": [[asdict(one), quality] for one, quality in known.items()]}
-        files.write_atomically(Path(journal), lambda stream: stream.write(json.dumps(content).encode()))
 
 
 def _suggested(trial, space: Space) -> Architecture:

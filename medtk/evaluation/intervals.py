@@ -56,6 +56,37 @@ def wilson(k: float, n: float, level: float = 0.95) -> Interval:
     return Interval(float(max(0.0, min(centre - half, share))), float(min(1.0, max(centre + half, share))))
 
 
+def f1(right: float, true: float, named: float, level: float = 0.95) -> Interval:
+    """Interval for the F1 of one class.
+
+    F1 is no share of images, but F1 / (2 - F1) is one: of the images that are of the class or are named so, those that
+    are both. It has Wilson's interval, and since F1 rises with it, the ends can be taken back.
+
+    Parameters
+    ----------
+    right : float
+        Images of the class that are named so; means over several runs need not be whole.
+    true, named : float
+        All images of the class, and all that are named so. ``true + named - right`` is 1 or more.
+    level : float
+        Confidence, between 0 and 1.
+
+    Returns
+    -------
+    Interval
+        Within [0, 1]. Source: Lam, Gopal and Qian, "Confidence intervals for the F1 score: a comparison of four
+        methods", arXiv:2309.14621, the indirect method of Wilson.
+
+    Raises
+    ------
+    ValueError
+        If the class neither occurs nor is named, or more are right than either.
+    """
+    if not 0 <= right <= min(true, named):
+        raise ValueError(f"at most as many right as true and as named expected, not {right}, {true} and {named}")
+    return Interval(*(2 * share / (1 + share) for share in wilson(right, true + named - right, level)))
+
+
 def newcombe(one: tuple[float, float], other: tuple[float, float], level: float = 0.95) -> Interval:
     """Interval for the difference of two shares of different images, first minus second.
 

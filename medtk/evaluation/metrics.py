@@ -87,6 +87,26 @@ def macro_f1(counts) -> float:
     return float(np.mean(2 * np.diag(counts)[total > 0] / total[total > 0]))
 
 
+def per_class(counts) -> dict[str, np.ndarray]:
+    """Precision, recall and F1 of each class.
+
+    Parameters
+    ----------
+    counts : array, shape (k, k)
+        As `confusion` gives them; means over several runs need not be whole.
+
+    Returns
+    -------
+    dict
+        ``precision``, ``recall`` and ``f1``, each of shape (k,) and in [0, 1]. A share of nothing is 0: the precision
+        of a class that is never named, the recall of one that does not occur.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    right, true, named = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    parts = {"precision": (right, named), "recall": (right, true), "f1": (2 * right, true + named)}
+    return {name: np.divide(k, n, out=np.zeros_like(n), where=n > 0) for name, (k, n) in parts.items()}
+
+
 def auc(labels, probabilities) -> float | None:
     """Area under the ROC curve as MedMNIST's Evaluator defines it.
 

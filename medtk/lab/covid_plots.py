@@ -60,7 +60,7 @@ def figure_4(found: Mapping[str, Mapping[str, dict]] | None = None, *, dataset: 
     dataset : Dataset, optional
         Marks the figure if the data are synthetic.
     """
-    judged = {(c["table"], c["row"], c["column"]): c["ours"] for c in tables.ledger(PAPER)[0]}
+    judged = {(c["table"], c["row"], c["column"]): c["ours"] for c in tables.cells(PAPER)}
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), sharey=True)
     for axis, (modality, title) in zip(axes, TITLES.items(), strict=True):
         for k, (way, column) in enumerate(COLUMNS.items()):

@@ -88,7 +88,7 @@ def table_iii(found: Mapping[str, Mapping[str, dict]] | None = None) -> pd.DataF
     found : mapping, optional
         Records of this run: by way, then by modality.
     """
-    judged = {(cell["table"], cell["row"], cell["column"]): cell for cell in tables.ledger(PAPER)[0]}
+    judged = {(cell["table"], cell["row"], cell["column"]): cell for cell in tables.cells(PAPER)}
     by_id = {record["id"]: record for record in kept()}
     lines: dict[tuple[str, str], dict[str, str]] = {}
     thumbnails = shortcut_tables.ledger()

@@ -30,18 +30,23 @@ class Budget:
 
     max_bytes: int = 100_000
     max_macs: int = 5_000_000
+    max_ms: float | None = None
     n_trials: int = 24
     population: int = 8
     search_epochs: int = 2
     epochs: int = 10
     seed: int = 0
 
+    def settings(self) -> dict:
+        """Its numbers by name; without the limit of time where there is none, as in records older than that limit."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
 
 def searched(
     dataset: Dataset, budget: Budget, space: search.Space, *, sampler: str = "nsga2", progress: bool = True
 ) -> list[search.Found]:
     """Candidates of a search on a data set, kept in the cache one by one."""
-    parts = asdict(budget) | asdict(space) | {"sampler": sampler, "recipe": 1}
+    parts = budget.settings() | asdict(space) | {"sampler": sampler, "recipe": 1}
     parts["data"] = training.digest_of_arrays(dataset.train.images, dataset.val.images)
     parts = {name: value for name, value in parts.items() if name not in ("n_trials", "epochs")}
     return search.search(
@@ -51,6 +56,7 @@ def searched(
         channels=dataset.image_shape[-1],
         max_bytes=budget.max_bytes,
         max_macs=budget.max_macs,
+        max_ms=budget.max_ms,
         n_trials=budget.n_trials,
         population=budget.population,
         sampler=sampler,
@@ -70,7 +76,10 @@ def best(found: Sequence[search.Found]) -> search.Found:
     """
     front = search.front(found)
     if not front:
-        raise MedtkError("No candidate was within the limits: allow more bytes or multiplications, or more trials.")
+        times = [one.ms for one in found if one.ms is not None]
+        quickest = f" The quickest that was tried took {min(times):.3g} ms." if times else ""
+        more = "bytes, multiplications or milliseconds" if times else "bytes or multiplications"
+        raise MedtkError(f"No candidate was within the limits: allow more {more}, or more trials.{quickest}")
     return max(front, key=lambda one: (one.quality, -one.price.macs))
 
 
@@ -119,7 +128,13 @@ def search_record(
         measured[f"trials-{sampler}"] = {"quality": [one.quality for one in trained]} | {
             what: [getattr(one.price, what) for one in trained] for what in ("bytes", "macs")
         }
-    parameters = asdict(budget) | {f"chosen_{which}": one.name for which, one in chosen.items()}
+        if budget.max_ms is not None:  # every candidate, those over the limits too
+            measured[f"timed-{sampler}"] = {
+                "ms": [one.ms for one in candidates],
+                "macs": [one.price.macs for one in candidates],
+                "trained": [one.quality is not None for one in candidates],
+            }
+    parameters = budget.settings() | {f"chosen_{which}": one.name for which, one in chosen.items()}
     return record(run, dataset, "search", name, parameters, predictions, measured, seconds)
 
 

@@ -1,7 +1,7 @@
 """Fill the ledger of paper 4 around the small network, skipping what is recorded already.
 
 ``python -m medtk.lab.edge_systems_recording distillation pneumoniamnist --seeds 0 1 2`` is what ``make record`` calls;
-the other experiments are ``search``, ``federated``, ``transfer`` and ``device``.
+the other experiments are ``search``, ``federated``, ``transfer``, ``device`` and ``ladder``.
 """
 
 import argparse
@@ -12,15 +12,16 @@ from pathlib import Path
 
 from medtk import edge
 from medtk.data import Dataset
-from medtk.edge import device, search
+from medtk.edge import device, ladder, search
 from medtk.edge.small import Architecture
 from medtk.errors import DataUnavailable, MedtkError
-from medtk.lab import edge_lessons, edge_systems, session
+from medtk.lab import edge_ladder, edge_lessons, edge_systems, session
 from medtk.lab.edge_spec import Spec as TeacherSpec
 from medtk.lab.hospital_spec import Spec as FederatedSpec
 from medtk.settings import results_home
 
-NOTEBOOKS = {"distillation": "43", "search": "43", "federated": "44", "transfer": "44", "device": "44"}
+NOTEBOOKS = {"distillation": "43", "search": "43", "federated": "44", "transfer": "44", "device": "44",
+             "ladder": "44"}  # fmt: skip
 SIZES = {"pneumoniamnist": 32, "breastmnist": 32, "dermamnist": 32, "chest_xray": 100}
 # The student is the network that the search is compared with: nobody has chosen it by its results.
 STUDENTS = {size: Architecture(size=min(size, 64)) for size in (32, 100)}
@@ -42,7 +43,7 @@ def distillation(run: session.Run, dataset: Dataset, name: str, chosen: argparse
 
 def searches(run: session.Run, dataset: Dataset, name: str, chosen: argparse.Namespace) -> dict:
     """NSGA-II and random search under one budget, and the network made by hand."""
-    budget = edge_systems.Budget(n_trials=chosen.trials, epochs=chosen.epochs, seed=run.seed)
+    budget = edge_systems.Budget(max_ms=chosen.max_ms, n_trials=chosen.trials, epochs=chosen.epochs, seed=run.seed)
     space = SPACES[dataset.image_shape[0]]
     found = {way: edge_systems.searched(dataset, budget, space, sampler=way) for way in search.SAMPLERS}
     return edge_systems.search_record(run, dataset, budget, found, name=name)
@@ -82,12 +83,18 @@ def devices(run: session.Run, dataset: Dataset, name: str, chosen: argparse.Name
     return edge_lessons.record(run, dataset, "device", name, parameters, predictions, measured, fit.seconds)
 
 
+def ladders(run: session.Run, dataset: Dataset, name: str, chosen: argparse.Namespace) -> dict:
+    """How little memory the small network and two large ones run with, variant by variant."""
+    return edge_ladder.ladder_record(run, dataset, name=name, frame_ms=chosen.frame_ms)
+
+
 EXPERIMENTS: dict[str, Callable] = {
     "distillation": distillation,
     "search": searches,
     "federated": federated,
     "transfer": transfer,
     "device": devices,
+    "ladder": ladders,
 }
 
 
@@ -95,8 +102,9 @@ def record_name(experiment: str, dataset: str, chosen: argparse.Namespace, seed:
     """File name of a record."""
     detail = {
         "distillation": f"-{chosen.teacher}-e{chosen.epochs}",
-        "search": f"-t{chosen.trials}-e{chosen.epochs}",
+        "search": f"-t{chosen.trials}-e{chosen.epochs}" + (f"-{chosen.max_ms:g}ms" if chosen.max_ms else ""),
         "federated": f"-r{chosen.rounds}",
+        "ladder": f"-{chosen.frame_ms:g}ms",
     }.get(experiment, f"-e{chosen.epochs}")
     return f"{dataset}-{SIZES[dataset]}px{detail}-s{seed}"
 
@@ -118,7 +126,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--teacher", default="mobilenetv2_035")
     parser.add_argument("--epochs", type=int, default=10, help="of the small network")
     parser.add_argument("--trials", type=int, default=24, help="of each search")
+    parser.add_argument("--max-ms", type=float, help="limit of a search: measured milliseconds of an answer here")
     parser.add_argument("--rounds", type=int, default=10, help="of federated training")
+    parser.add_argument("--frame-ms", type=float, default=ladder.FRAME_MS, help="of a ladder: slower is too slow")
     chosen = parser.parse_args(arguments)
     try:
         for dataset in chosen.datasets:

@@ -114,18 +114,44 @@ def times(measurements: Mapping[str, Mapping]) -> pd.DataFrame:
 
 
 def candidates(found: Sequence[search.Found]) -> pd.DataFrame:
-    """The front of a search."""
-    return pd.DataFrame(
-        [
-            {
-                "architecture": one.architecture.name,
-                "validation, balanced": f"{one.quality:.1%}",
-                "kB": f"{one.price.bytes / 1e3:.1f}",
-                "million multiplications": f"{one.price.macs / 1e6:.2f}",
-            }
-            for one in search.front(found)
-        ]
-    )
+    """The front of a search, with the measured milliseconds of one answer if the search had a limit of time."""
+    lines = []
+    for one in search.front(found):
+        line = {
+            "architecture": one.architecture.name,
+            "validation, balanced": f"{one.quality:.1%}",
+            "kB": f"{one.price.bytes / 1e3:.1f}",
+            "million multiplications": f"{one.price.macs / 1e6:.2f}",
+        }
+        lines.append(line | ({} if one.ms is None else {"ms": f"{one.ms:.3f}"}))
+    return pd.DataFrame(lines)
+
+
+def timed(record: Mapping, home: Path) -> pd.DataFrame:
+    """Searches with a limit of time: what each tried, how long an answer took, and what the limit forbade.
+
+    Parameters
+    ----------
+    record : dict
+        Of a search. One without a limit of time gives an empty table.
+    home : path
+        Folder of the record.
+    """
+    kept, limit, lines = records.load_predictions(record, home), record["parameters"].get("max_ms"), []
+    for sampler in search.SAMPLERS:
+        if f"timed-{sampler}/ms" in kept:
+            ms, trained = kept[f"timed-{sampler}/ms"], kept[f"timed-{sampler}/trained"]
+            lines.append(
+                {
+                    "search": sampler,
+                    "candidates": len(ms),
+                    "ms, least to most": f"{ms.min():.3f} to {ms.max():.3f}",
+                    f"over {limit:g} ms": int(np.sum(ms > limit)),
+                    "trained": int(trained.sum()),
+                    "measured on": "{processor}, {cores} cores".format(**record["hardware"]),
+                }
+            )
+    return pd.DataFrame(lines)
 
 
 def fronts(found: Mapping[str, Sequence[search.Found]], *, max_macs: int, dataset: Dataset | None = None) -> plt.Figure:

@@ -1,13 +1,13 @@
 """Tables of paper 4: variants beside their float network, what each condition costs, and the targets."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from statistics import mean
 
 import numpy as np
 import pandas as pd
 
 from medtk.edge.measuring import Measured, quality
-from medtk.evaluation import intervals
+from medtk.evaluation import intervals, metrics
 from medtk.lab.edge_spec import EXPERIMENT, NAMES, PAPER
 from medtk.reproduction import records
 from medtk.reproduction.evidence import Evidence
@@ -44,12 +44,11 @@ def points(found: Iterable[dict]) -> pd.DataFrame:
         groups.setdefault((p["dataset"], p["network"], p["size"], p["form"], p["recipe"]), []).append(record)
     lines = []
     for key, runs in groups.items():
-        metrics = [run["metrics"] for run in runs]
 
-        def average(what, metric, metrics=metrics):
-            return mean(m[what][metric] if what in m else np.nan for m in metrics)
+        def average(what, metric, runs=runs):
+            return mean(run["metrics"][what][metric] if what in run["metrics"] else np.nan for run in runs)
 
-        n, accuracy = metrics[0]["clean"]["n"], average("clean", "accuracy")
+        n, accuracy = runs[0]["metrics"]["clean"]["n"], average("clean", "accuracy")
         low, high = intervals.wilson(accuracy * n, n)
         line = dict(zip(("dataset", "network", "pixels", "form", "recipe"), key, strict=True))
         line |= {"seeds": len(runs), "accuracy": accuracy, "low": low, "high": high}
@@ -107,13 +106,8 @@ def measures(dataset: str, network: str) -> pd.DataFrame:
         found = []
         for record in by_seed.values():
             counts = np.array(record["metrics"]["clean"]["confusion"])
-            right, true, named = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-            shares = (
-                right / np.maximum(named, 1),
-                right / np.maximum(true, 1),
-                2 * right / np.maximum(true + named, 1),
-            )
-            found.append([right.sum() / counts.sum(), *(share.mean() for share in shares)])
+            shares = metrics.per_class(counts).values()
+            found.append([np.trace(counts) / counts.sum(), *(share.mean() for share in shares)])
         values = (f"{value:.1%}" for value in np.mean(found, axis=0))
         lines[f"{form} as {recipe}"] = dict(zip(("accuracy", "precision", "recall", "F1"), values, strict=True))
     return pd.DataFrame(lines).T
@@ -173,6 +167,37 @@ def by_class(dataset: str, network: str, class_names: Iterable[str], recipes=("f
             counts = sum(np.array(r["metrics"]["clean"]["confusion"]) for r in by_seed.values())
             recalls = np.diag(counts) / counts.sum(axis=1)
             lines[f"{form} as {recipe}"] = {n: f"{r:.1%}" for n, r in zip(class_names, recalls, strict=True)}
+    return pd.DataFrame(lines).T
+
+
+def per_class(dataset: str, network: str, class_names: Iterable[str], recipes: Iterable[str] = ()) -> pd.DataFrame:
+    """Precision, recall and F1 of each class and recorded variant, with 95 % intervals.
+
+    Counts are those of the stored predictions for the unchanged test images, means over seeds. Intervals are Wilson's
+    for one test set, of the images that are named so (precision) or are so (recall); `medtk.evaluation.intervals.f1`
+    for F1. Where the share is one of no images there is a dash.
+
+    Parameters
+    ----------
+    dataset, network : str
+    class_names : iterable of str
+        In the order of the class ids.
+    recipes : iterable of str
+        Which ones to show; all unless told.
+    """
+    lines = {}
+    for (form, recipe), by_seed in _by_variant(recorded(dataset, network)).items():
+        if recipes and recipe not in recipes:
+            continue
+        counts = np.mean([r["metrics"]["clean"]["confusion"] for r in by_seed.values()], axis=0)
+        shares, sums = metrics.per_class(counts), (np.diag(counts), counts.sum(axis=1), counts.sum(axis=0))
+        for name, precision, recall, f1, right, true, named in zip(class_names, *shares.values(), *sums, strict=True):
+            lines[f"{form} as {recipe}", name] = {
+                "images": f"{true:.0f}",
+                "precision": _with_ends(precision, intervals.wilson, right, named),
+                "recall": _with_ends(recall, intervals.wilson, right, true),
+                "F1": _with_ends(f1, intervals.f1, right, true, named),
+            }
     return pd.DataFrame(lines).T
 
 
@@ -255,6 +280,13 @@ def _changed(floats: dict[int, dict], mine: dict[int, dict]) -> str:
     worst = max(tests, key=lambda test: test.p)
     total = intervals.McNemar(sum(t.only_a for t in tests), sum(t.only_b for t in tests), worst.p)
     return _counts(total)
+
+
+def _with_ends(value: float, interval: Callable, *counts: float) -> str:
+    if max(counts) < 1:
+        return "–"
+    low, high = interval(*counts)
+    return f"{value:.1%} [{low:.1%}, {high:.1%}]"
 
 
 def _counts(test: intervals.McNemar) -> str:

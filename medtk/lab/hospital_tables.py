@@ -39,7 +39,7 @@ def as_printed(found: Mapping[str, dict]) -> pd.DataFrame:
     found : mapping
         Records of this run by hospital, and ``all``.
     """
-    judged = {(cell["table"], cell["row"], cell["column"]): cell["ours"] for cell in tables.ledger(PAPER)[0]}
+    judged = {(cell["table"], cell["row"], cell["column"]): cell["ours"] for cell in tables.cells(PAPER)}
     lines: dict[tuple[str, str], dict[str, str]] = {}
     for cell in papers.load(PAPER).cells:
         if cell.table in ("1", "2"):

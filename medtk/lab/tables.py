@@ -23,12 +23,9 @@ VERDICTS = {
 }
 
 
-def ledger(paper: str) -> tuple[list[dict], list[dict]]:
-    """Judged cells and claims of a paper, from the records of this project."""
-    home = results_home()
-    report = compare.report(home)
-    mine = [[entry for entry in report[part] if entry["paper"] == paper] for part in ("cells", "claims")]
-    return mine[0], mine[1]
+def cells(paper: str) -> list[dict]:
+    """Judged cells of a paper, from the records of this project; no other paper is looked at, and no claim."""
+    return compare.cells(records.read_all(results_home()), [paper])
 
 
 def beside_paper(paper: str, table: str, *, rows: str = "", this_run: dict | None = None) -> pd.DataFrame:
@@ -48,7 +45,7 @@ def beside_paper(paper: str, table: str, *, rows: str = "", this_run: dict | Non
         value = this_run["metrics"][cell["predictions"]][cell.get("metric", "accuracy")]
         mine[cell["table"], cell["row"], cell["column"]] = value
     lines = []
-    for cell in ledger(paper)[0]:
+    for cell in cells(paper):
         if cell["table"] != table or not cell["row"].startswith(rows):
             continue
         now = mine.get((table, cell["row"], cell["column"]))
@@ -76,7 +73,9 @@ def _brief(value: float, metric: str, decimals: int = 1) -> str:
 def claims(paper: str, ids: list[str], *, behind: bool = False) -> pd.DataFrame:
     """Verdicts of the ledger on the claims of a paper with these ids; `behind` adds the records that they rest on."""
     wanted = {claim.text for claim in papers.load(paper).claims if claim.id in ids}
-    found = [claim for claim in ledger(paper)[1] if claim["claim"] in wanted]
+    home = results_home()
+    judged = compare.claims(records.read_all(home), home, [paper])
+    found = [claim for claim in judged if claim["claim"] in wanted]
     lines = [{"claim": c["claim"], "verdict": VERDICTS[c["verdict"]], "why": c["reason"]} for c in found]
     if behind:
         lines = [line | {"records": _abbreviated(c["records"])} for line, c in zip(lines, found, strict=True)]

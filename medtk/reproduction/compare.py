@@ -2,13 +2,14 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from statistics import mean
 
 from medtk import data
 from medtk.evaluation import intervals
 from medtk.reproduction import papers, records, rulebook
-from medtk.reproduction.evidence import Evidence, Run, key_of, printed
+from medtk.reproduction.evidence import Evidence, Run, key_of, printed, reading
 from medtk.reproduction.papers import Cell
 from medtk.reproduction.quantities import METRICS, one_answer, shown, value
 
@@ -49,13 +50,21 @@ def report(home) -> dict:
         ``records``.
     """
     found = records.read_all(home)
-    cells = [judge(cell, found) for paper in papers.load_all() for cell in paper.cells]
-    counts = {}
+    judged, counts = cells(found), {}
     for paper in papers.IDS:
-        tally = Counter(entry["verdict"] for entry in cells if entry["paper"] == paper)
+        tally = Counter(entry["verdict"] for entry in judged if entry["paper"] == paper)
         total = tally.total()
         counts[paper] = {"cells": total, "recorded": total - tally["unrecorded"]} | {v: tally[v] for v in VERDICTS}
-    return {"papers": counts, "cells": cells, "claims": claims(found, home)}
+    return {"papers": counts, "cells": judged, "claims": claims(found, home)}
+
+
+def cells(found: list[dict], ids: Iterable[str] = papers.IDS) -> list[dict]:
+    """Entry of every cell of the studies asked for, as in `report`; ``found`` are all records."""
+    judged = []
+    for paper in map(papers.load, ids):
+        mine = _of(paper, found)
+        judged += [judge(cell, mine) for cell in paper.cells]
+    return judged
 
 
 def judge(cell: Cell, found: list[dict]) -> dict:
@@ -129,8 +138,8 @@ def comparable(record: dict, cell: Cell) -> bool:
     return same
 
 
-def claims(found: list[dict], home=None) -> list[dict]:
-    """Verdict of every claim, from the recorded cells that are comparable.
+def claims(found: list[dict], home=None, ids: Iterable[str] = papers.IDS) -> list[dict]:
+    """Verdict of every claim of the studies asked for, from the recorded cells that are comparable.
 
     ``reproduced``: it holds in every recorded case; ``direction``: in more than half of them; ``differs``: in
     fewer.
@@ -141,23 +150,26 @@ def claims(found: list[dict], home=None) -> list[dict]:
         Records, as `medtk.reproduction.records.read_all` gives them.
     home : path, optional
         Folder of records; without it the claims that need predictions stay unrecorded.
+    ids : iterable of str
+        Of `medtk.reproduction.papers.IDS`.
     """
     judged = []
-    for paper in papers.load_all():
+    for paper in map(papers.load, ids):
         evidence, elsewhere = _evidence(paper, found, home)
-        judged += [_claim(claim, paper, evidence, elsewhere) for claim in paper.claims]
+        own = printed(paper)
+        judged += [_claim(claim, paper.id, evidence, elsewhere, own) for claim in paper.claims]
     return judged
 
 
-def _claim(claim: papers.Claim, paper: papers.Paper, evidence: Evidence, elsewhere: bool) -> dict:
+def _claim(claim: papers.Claim, paper: str, evidence: Evidence, elsewhere: bool, own: Evidence) -> dict:
     if claim.untestable:
         said = {"verdict": "not_testable", "reason": claim.untestable, "records": []}
-        return {"paper": paper.id, "claim": claim.text, **said}
-    cases = rulebook.cases(claim, paper.id, evidence)
+        return {"paper": paper, "claim": claim.text, **said}
+    cases = rulebook.cases(claim, paper, evidence)
     tested = [case for case in cases if case.holds is not None]
     held = sum(case.holds for case in tested)
-    own = [c.holds for c in rulebook.cases(claim, paper.id, printed(paper)) if c.holds is not None]
-    aside = f" The paper's own numbers support it in {sum(own)} of {len(own)} cases." if own else ""
+    alone = [c.holds for c in rulebook.cases(claim, paper, own) if c.holds is not None]
+    aside = f" The paper's own numbers support it in {sum(alone)} of {len(alone)} cases." if alone else ""
     if not tested:
         verdict = "not_testable" if elsewhere and cases else "unrecorded"
         said = "No comparable run is recorded for it." if verdict == "not_testable" else "No run is recorded for it."
@@ -182,7 +194,7 @@ def _claim(claim: papers.Claim, paper: papers.Paper, evidence: Evidence, elsewhe
     if verdict == "reproduced" and profiles == {"scaled"}:
         verdict, said = "direction", f"{said} All of them are runs at smaller settings."
     return {
-        "paper": paper.id,
+        "paper": paper,
         "claim": claim.text,
         "verdict": verdict,
         "reason": said + aside,
@@ -192,15 +204,17 @@ def _claim(claim: papers.Claim, paper: papers.Paper, evidence: Evidence, elsewhe
 
 def _evidence(paper: papers.Paper, found: list[dict], home) -> tuple[Evidence, bool]:
     """Comparable recorded accuracies, and whether there are recorded ones that are not comparable."""
-    runs, elsewhere = {}, False
+    runs, elsewhere, mine = {}, False, _of(paper, found)
     for cell in paper.cells:
-        group = answering(cell, found)
+        group = answering(cell, mine)
         if group and comparable(group[0], cell):
             runs.setdefault(key_of(cell), tuple(_run(record, cell) for record in group))
         elsewhere |= bool(group) and not comparable(group[0], cell)
-    mine = [record for record in counted(found) if record["paper"] == paper.id]
-    load = None if home is None else partial(records.load_predictions, home=home)
-    return Evidence(runs, mine, load), elsewhere
+    return Evidence(runs, mine, None if home is None else reading(home)), elsewhere
+
+
+def _of(paper: papers.Paper, found: list[dict]) -> list[dict]:
+    return [record for record in counted(found) if record["paper"] == paper.id]
 
 
 def _run(record: dict, cell: Cell) -> Run:

@@ -1,11 +1,12 @@
 """What a rule may look at, how it answers, and the comparisons that several rules share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import mean
+from types import MappingProxyType
 
-from medtk.reproduction import papers
+from medtk.reproduction import papers, records
 
 EPSILONS = (0.001, 0.002, 0.003, 0.004, 0.005)
 NETWORKS = ("densenet121", "mobilenetv2", "resnet50")
@@ -70,11 +71,20 @@ class Evidence:
         All records that count; empty for printed numbers.
     predictions : callable
         ``predictions(record)`` gives the arrays of a record.
+    derived : dict
+        What `once` has kept.
     """
 
     runs: dict[Key, tuple[Run, ...]]
     records: list[dict] = field(default_factory=list)
-    predictions: Callable[[dict], dict] | None = None
+    predictions: Callable[[dict], Mapping] | None = None
+    derived: dict = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: Hashable, make: Callable):
+        """What several rules derive from the same evidence: ``make()`` for the first that asks, the same for others."""
+        if name not in self.derived:
+            self.derived[name] = make()
+        return self.derived[name]
 
     def values(self, keys: tuple[Key, ...]) -> list[float] | None:
         """Mean at each key over the seeds that all of them have; None where they have none in common.
@@ -84,6 +94,27 @@ class Evidence:
         found = [{run.seed: run.value for run in self.runs.get(key, ())} for key in keys]
         seeds = set.intersection(*map(set, found))
         return [mean(values[seed] for seed in seeds) for values in found] if seeds else None
+
+
+def reading(home) -> Callable[[dict], Mapping]:
+    """Function that gives the predictions of a record: read once, then shared by all claims, which cannot change them.
+
+    Parameters
+    ----------
+    home : path
+        Folder of records.
+    """
+    kept = {}
+
+    def read(record: dict) -> Mapping:
+        if record["id"] not in kept:
+            stored = records.load_predictions(record, home)
+            for values in stored.values():
+                values.setflags(write=False)
+            kept[record["id"]] = MappingProxyType(stored)
+        return kept[record["id"]]
+
+    return read
 
 
 def key_of(cell: papers.Cell) -> Key:

@@ -86,11 +86,15 @@ def size_of(what: str) -> Callable[[dict], float]:
     return lambda record: record["metrics"]["size"][what]
 
 
-def pairs(evidence: Evidence) -> list[Pair]:
+def pairs(evidence: Evidence) -> tuple[Pair, ...]:
     """Every variant with its float file; none of a float network that is hardly better than naming one class.
 
-    ``tuned`` is no variant: it is what those that were trained on are compared with.
+    ``tuned`` is no variant: it is what those that were trained on are compared with. All rules share one pairing.
     """
+    return evidence.once("pairs of variants", lambda: tuple(_paired(evidence)))
+
+
+def _paired(evidence: Evidence) -> list[Pair]:
     found = []
     for setting, variants in sorted(_runs(evidence).items(), key=str):
         floats = variants.get(("float", "float32", ()), {})
@@ -163,10 +167,13 @@ def change(evidence: Evidence, pair: Pair) -> tuple[float, Interval]:
 
 
 def kept(evidence: Evidence, pair: Pair) -> tuple[bool | None, str]:
-    """Whether at most 2 points of balanced accuracy are lost: at both ends of the interval of the change, or open."""
+    """Whether at most 2 points of balanced accuracy are lost: at both ends of the interval of the change, or open.
+
+    Several claims ask it of the same pair; images are drawn again for the first of them.
+    """
     if not pair.twin:
         return None, UNCOMPARED
-    value, (low, high) = change(evidence, pair)
+    value, (low, high) = evidence.once(("change", pair.name, pair.records), lambda: change(evidence, pair))
     text = f"{points(value)} [{100 * low:+.1f}, {100 * high:+.1f}]"
     return (True if low >= -KEPT else False if high < -KEPT else None), text
 

@@ -1,4 +1,4 @@
-"""Pages of the book that are made from data: the scoreboard, each paper's tables, the data cards."""
+"""Pages of the book that are made from data: the scoreboard, each paper's tables, the data cards, the machines."""
 
 from medtk import settings
 from medtk.runner import notebooks
@@ -13,6 +13,7 @@ def generated() -> dict[str, str]:
     made = {
         "book/scoreboard.md": reproduction_pages.scoreboard_page(report),
         "book/data_cards.md": data_cards(),
+        "book/machines.md": machines(),
     }
     folder = settings.project_root() / "book" / "papers"
     for paper in report["papers"]:
@@ -32,6 +33,63 @@ def data_cards() -> str:
     ]
     for name in data.names():
         parts.append(_card(data.CATALOG[name], data.find(name)))
+    return "\n".join(parts)
+
+
+MACHINES = """(machines)=
+# Small networks on several machines
+
+Time belongs to a machine. So this page has room for yours. In your copy of the project,
+
+```bash
+medtk edge bench
+```
+
+measures a reference network of {kilobytes} kB, the same to the last bit on every machine, and adds one line to
+`benchmarks/edge_machines.csv`. Lines that stand there already are not touched, neither ours nor anybody's. Build the
+book again, and your line stands below, beside the others. With a pull request that adds the line, everybody sees it.
+
+`medtk edge bench FILE` does the same for a bundle or an exported network of your own. Only lines of the same bytes,
+limits and threads are set side by side. A line names processor, cores and system, and no person.
+
+A limit of cores or memory stands for a small device. It is none, see {{ref}}`nb-on-device`. Times of a machine that did
+other work at the time are longer: look at the time within which 95 of 100 answers came.
+"""
+COLUMNS = {
+    "machine": "machine",
+    "cores": "cores",
+    "system": "system",
+    "median_ms": "middle, ms",
+    "p95_ms": "95 of 100 within, ms",
+    "cold_ms": "first answer, ms",
+    "peak_mb": "memory, MB",
+    "when": "when",
+}
+
+
+def machines(table=None) -> str:
+    """Markdown page with the lines of all machines, those that may be compared in one table.
+
+    Parameters
+    ----------
+    table : path, optional
+        `medtk.edge.device.table_of_machines` unless told.
+    """
+    from medtk.edge import device, reference, search
+
+    table = table or device.table_of_machines()
+    cost = search.price(reference.ARCHITECTURE, 2)
+    parts = [MACHINES.format(kilobytes=round(cost.bytes / 1000))]
+    groups = device.together(device.read(table))
+    if not groups:
+        parts.append("No machine has added a line yet; yours can be the first.\n")
+    for (network, sha256, stand_in, threads), lines in groups.items():
+        said = device.STAND_INS[stand_in].said if stand_in in device.STAND_INS else stand_in
+        parts += [f"## {_escape(network)}, {said}, threads: {threads}", ""]
+        parts += [f"{lines[0]['kilobytes']} kB, SHA-256 `{sha256}`…", ""]
+        parts += [f"| {' | '.join(COLUMNS.values())} |", "| --- " * len(COLUMNS) + "|"]
+        parts += [f"| {' | '.join(_escape(line[column]) for column in COLUMNS)} |" for line in lines]
+        parts.append("")
     return "\n".join(parts)
 
 

@@ -47,6 +47,16 @@ def test_equals_scikit_learn(table):
     )
 
 
+def test_each_class_equals_scikit_learn_also_where_one_is_never_named(table):
+    labels, probabilities = table
+    k = probabilities.shape[1]
+    for predicted in (probabilities.argmax(axis=1), np.zeros(len(labels), int), (labels + 1) % k):
+        ours = metrics.per_class(metrics.confusion(labels, predicted, k))
+        theirs = peer.precision_recall_fscore_support(labels, predicted, labels=range(k), zero_division=0)
+        for mine, expected in zip((ours["precision"], ours["recall"], ours["f1"]), theirs[:3], strict=True):
+            np.testing.assert_allclose(mine, expected, atol=1e-12)
+
+
 def test_equals_scikit_learn_with_ties_as_float16_makes_them():
     random = np.random.default_rng(4)
     score = np.round(random.uniform(0, 1, 500), 1)

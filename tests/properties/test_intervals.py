@@ -50,6 +50,29 @@ def test_more_images_are_narrower(k, factor):
     assert large.high - large.low < small.high - small.low
 
 
+@settings(deadline=None)
+@given(st.tuples(*[st.integers(0, 500)] * 3).filter(any), levels)
+def test_the_interval_of_f1_holds_it_and_is_wilsons_of_jaccard(cells, level):
+    both, only_true, only_named = cells
+    low, high = intervals.f1(both, both + only_true, both + only_named, level)
+    value = 2 * both / (2 * both + only_true + only_named)
+    assert 0 <= low <= value + 1e-12 and value - 1e-12 <= high <= 1
+    jaccard = stats.binomtest(both, sum(cells)).proportion_ci(level, "wilson")
+    assert (low / (2 - low), high / (2 - high)) == pytest.approx((jaccard.low, jaccard.high), abs=1e-9)
+
+
+def test_the_interval_of_f1_covers_as_often_as_it_says():
+    random, n = np.random.default_rng(0), 300
+    for p in ([0.2, 0.1, 0.1], [0.05, 0.02, 0.08], [0.6, 0.02, 0.02]):
+        true_f1, inside = 2 * p[0] / (2 * p[0] + p[1] + p[2]), 0
+        for both, only_true, only_named, _ in random.multinomial(n, [*p, 1 - sum(p)], size=2000):
+            low, high = intervals.f1(both, both + only_true, both + only_named)
+            inside += low <= true_f1 <= high
+        assert 0.935 < inside / 2000 < 0.97  # 2,000 draws at 95 %: three standard errors are 1.5 points
+    with pytest.raises(ValueError, match="as many right"):
+        intervals.f1(3, 2, 5)
+
+
 def test_wilson_covers_as_often_as_it_says():
     n = 156
     for share in (0.27, 0.73, 0.95):

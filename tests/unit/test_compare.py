@@ -41,6 +41,15 @@ def test_without_records_everything_is_unrecorded(tmp_path):
     json.dumps(report, allow_nan=False)
 
 
+def test_one_study_alone_is_judged_as_among_all(tmp_path):
+    attacked(tmp_path, [131, 111, 50, 140, 131, 60], weights=PRETRAINED)
+    whole, found = compare.report(tmp_path), records.read_all(tmp_path)
+    for paper in papers.IDS:
+        assert compare.cells(found, [paper]) == [c for c in whole["cells"] if c["paper"] == paper]
+        assert compare.claims(found, tmp_path, [paper]) == [c for c in whole["claims"] if c["paper"] == paper]
+    assert {c["verdict"] for c in whole["cells"]} > {"unrecorded"}
+
+
 def test_the_keys_that_programs_read(tmp_path):
     ledger.write(tmp_path)
     report = compare.report(tmp_path)

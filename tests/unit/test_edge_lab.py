@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 import small_networks
 from lightweight_records import made
+from sklearn.metrics import precision_recall_fscore_support
 
 from medtk import edge as room
 from medtk import lab
 from medtk.data import CATALOG, Dataset, Split
 from medtk.errors import BadParameter, MedtkError
+from medtk.evaluation import intervals
 from medtk.lab import check_small, edge, edge_plots, edge_recording, edge_spec, edge_tables
 from medtk.reproduction import records
 from medtk.settings import results_home
@@ -140,6 +142,24 @@ def test_from_training_to_the_tables(monkeypatch, tmp_path, capsys):
         "normal",
         "pneumonia",
     ]
+    names = CATALOG["chest_xray"].class_names
+    each = edge_tables.per_class("chest_xray", "tiny", names)
+    assert list(each.columns) == ["images", "precision", "recall", "F1"] and len(each) == 4 * 2
+    for (form, recipe), record in found.items():  # from the stored predictions, by another library
+        stored = records.load_predictions(record, results_home())
+        peer = precision_recall_fscore_support(
+            stored["labels"], stored["clean"].argmax(axis=1), labels=[0, 1], zero_division=0
+        )
+        lines = each.loc[f"{form} as {recipe}"]
+        for what, expected in zip(("precision", "recall", "F1"), peer, strict=False):
+            # A share of no images is a dash here and 0 there.
+            shown = [0.0 if text == "–" else float(text.split("%")[0]) / 100 for text in lines[what]]
+            np.testing.assert_allclose(shown, expected, atol=5.1e-4)
+        assert [int(n) for n in lines["images"]] == peer[3].tolist()
+    assert edge_tables.per_class("chest_xray", "tiny", names, ["int8"]).index.levels[0].tolist() == [
+        "filters0.5+qat8 as int8",
+        "float as int8",
+    ]
     assert "filters0.5+qat8-int8" in capsys.readouterr().out
     edge_recording.record(spec, forms)
     assert capsys.readouterr().out == ""  # nothing was left to do
@@ -181,6 +201,19 @@ def test_aims_are_judged_against_the_wide_float_network():
     assert shown["network"].tolist() == ["MobileNetV2 of width 0.35", "MobileNetV2"]
     assert shown["right"].tolist() == ["49 of 50, 48 of 50", "45 of 50, 45 of 50"]
     assert edge_tables.yardsticks("dermamnist").empty
+
+
+def test_each_class_has_its_share_and_its_interval_over_seeds():
+    for seed, right in enumerate((80, 90)):  # of 100: one wrong answer in two is of either class
+        made(right=right, seed=seed, network="tiny")
+    table = edge_tables.per_class("chest_xray", "tiny", ("normal", "pneumonia"))
+    low, high = intervals.wilson(42.5, 50)
+    assert table.loc[("float as float32", "normal"), "recall"] == f"85.0% [{low:.1%}, {high:.1%}]"
+    low, high = intervals.f1(42.5, 50, 50)
+    assert table["F1"].tolist() == [f"85.0% [{low:.1%}, {high:.1%}]"] * 2
+    assert edge_tables.per_class("dermamnist", "tiny", "abcdefg").empty
+    with pytest.raises(ValueError, match="longer"):  # a name for each class, or they would be mixed up
+        edge_tables.per_class("chest_xray", "tiny", ["normal"])
 
 
 def test_the_page_says_how_steady_times_are():

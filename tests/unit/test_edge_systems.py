@@ -10,8 +10,9 @@ from PIL import Image
 from small_networks import dataset as small_dataset
 
 from medtk import cli, edge
-from medtk.edge import bundle, device, search, small
+from medtk.edge import bundle, device, reference, search, small
 from medtk.errors import BadParameter, CorruptFile, MedtkError, UnknownName
+from medtk.runner import pages
 
 SPACE = search.Space(widths=(2, 4, 8), depths=(1, 2), kernels=(1, 3), sizes=(8, 16), separables=(False,))
 LIMITS = {"n_classes": 2, "max_bytes": 4000, "max_macs": 60_000, "progress": False}
@@ -145,6 +146,73 @@ def test_a_search_that_makes_no_sense_is_refused():
         search.search(worth, SPACE, **(LIMITS | {"max_bytes": 0}))
 
 
+def time_of(architecture):
+    """Milliseconds in closed form: larger images and more filters take longer."""
+    return architecture.size * architecture.width / 16
+
+
+def test_a_limit_of_time_admits_the_faster_of_two_candidates():
+    space = search.Space(widths=(2, 4), depths=(1,), kernels=(3,), sizes=(16,), separables=(False,))
+    asked, measured = [], []
+
+    def latency(architecture):
+        measured.append(architecture)
+        return time_of(architecture)
+
+    def evaluate(architecture):
+        asked.append(architecture)
+        return worth(architecture)
+
+    found = search.search(evaluate, space, n_trials=12, max_ms=3.0, latency=latency, **LIMITS)  # 2 ms and 4 ms
+    assert {one.architecture.width for one in found} == {2, 4}
+    assert [one.width for one in asked] == [2] and sorted(one.width for one in measured) == [2, 4]  # each once
+    for one in found:
+        assert one.ms == time_of(one.architecture) and (one.quality is None) == (one.ms > 3)
+    assert [one.architecture.width for one in search.front(found)] == [2]
+    exact = search.search(worth, space, n_trials=12, max_ms=4.0, latency=time_of, **LIMITS)
+    assert all(one.quality is not None for one in exact)  # the limit itself is allowed
+
+
+def test_without_a_limit_of_time_nothing_is_measured(whole):
+    def never(architecture):
+        raise AssertionError("it was measured")
+
+    assert search.search(worth, SPACE, n_trials=40, seed=3, latency=never, **LIMITS) == whole
+    assert all(one.ms is None for one in whole)
+    # A limit that nothing reaches changes no candidate and no quality.
+    ample = search.search(worth, SPACE, n_trials=40, seed=3, max_ms=1e6, latency=time_of, **LIMITS)
+    assert [(one.architecture, one.quality) for one in ample] == [(one.architecture, one.quality) for one in whole]
+    with pytest.raises(BadParameter, match="above 0 ms, not 0"):
+        search.search(worth, SPACE, max_ms=0, latency=time_of, **LIMITS)
+    with pytest.raises(BadParameter, match="above 0 ms"):
+        search.search(worth, SPACE, max_ms=float("nan"), latency=time_of, **LIMITS)
+
+
+def test_times_are_kept_so_that_a_search_goes_on_with_the_same_ones(tmp_path):
+    limits, journal = {"n_trials": 20, "seed": 2, "max_ms": 3.0} | LIMITS, tmp_path / "journal.json"
+    clock = iter(np.linspace(1, 5, 100))  # never the same time twice
+    first = search.search(worth, SPACE, latency=lambda _: next(clock), journal=journal, **limits)
+
+    def never(architecture):
+        raise AssertionError("it was known")
+
+    assert search.search(never, SPACE, latency=never, journal=journal, **limits) == first
+    with pytest.raises(BadParameter, match="other settings"):
+        search.search(worth, SPACE, latency=time_of, journal=journal, **(limits | {"max_ms": 2.0}))
+
+
+def test_the_time_of_a_candidate_is_that_of_the_tables(monkeypatch):
+    seen = []
+
+    def alone(file, **settings):
+        seen.append((edge.open_network(file).get_input_details()[0]["shape"].tolist(), settings))
+        return {"median_ms": [3.0, 1.5, 2.0]}
+
+    monkeypatch.setattr(search.runtime, "alone", alone)
+    assert search.milliseconds(small.Architecture(width=4, depth=1, size=9), 2, channels=3, runs=7) == 1.5
+    assert seen == [([1, 9, 9, 3], {"runs": 7})]
+
+
 def test_quality_is_asked_of_the_validation_images_at_the_right_size():
     data = small_dataset(24)
     architecture = small.Architecture(width=2, depth=1, size=12)
@@ -182,10 +250,36 @@ def test_too_little_memory_is_said_in_a_sentence(network, monkeypatch):
         device.measured(network, "tiny", repeats=1, runs=1)
 
 
-def line(name="a"):
-    times = {"median_ms": [1.0, 3.0, 2.0], "p95_ms": [4.0], "cold_ms": 5.0, "peak_mb": 60.4}
-    machine = {"processor": "a, quick one", "cores": 2, "system": "Linux"}
-    return device.row(machine, name, "f" * 64, 1234, "none", 1, times)
+def line(name="a", machine="a, quick one", ms=2.0, threads=1):
+    times = {"median_ms": [ms - 1, ms + 1, ms], "p95_ms": [4.0], "cold_ms": 5.0, "peak_mb": 60.4}
+    machine = {"processor": machine, "cores": 2, "system": "Linux"}
+    return device.row(machine, name, "f" * 64, 1234, "none", threads, times)
+
+
+def test_two_machines_stand_side_by_side_and_neither_loses_its_line(tmp_path):
+    table = tmp_path / "machines.csv"
+    assert "No machine has added a line yet" in pages.machines(table)
+    device.add(table, line("x", "ours"))
+    before = table.read_bytes()
+    device.add(table, line("x", "hers | new", ms=7.0))
+    device.add(table, line("x", "hers | new", ms=7.0, threads=2))
+    assert table.read_bytes().startswith(before)
+    one, two = device.together(device.read(table)).values()
+    assert [row["machine"] for row in one] == ["ours", "hers | new"] and [row["threads"] for row in two] == ["2"]
+    first, second = pages.machines(table).split("## ")[1:]
+    lines = [row for row in first.splitlines() if row.startswith("| ours") or row.startswith("| hers")]
+    assert [row.split(" | ")[-5] for row in lines] == ["2.000", "7.000"] and "hers \\| new" in lines[1]
+    assert "threads: 2" in second and "ours" not in second
+    # The same name, other bytes: a time of another network is not set beside it.
+    device.add(table, line("x", "third") | {"sha256": "0" * 12})
+    assert len(device.together(device.read(table))) == 3
+
+
+def test_the_reference_network_is_the_same_every_time(tmp_path):
+    one, two = (reference.write(tmp_path / name) for name in "ab")
+    assert one.read_bytes() == two.read_bytes()
+    answers = edge.predict(one, np.zeros((1, 64, 64, 1), np.float32))
+    assert np.isfinite(answers).all()
 
 
 def test_a_row_is_added_and_none_is_lost(tmp_path):
@@ -221,12 +315,21 @@ def medtk(capsys, *arguments):
     return end.value.code, said.out, said.err
 
 
-def test_bench_adds_a_line_and_says_where(capsys, bundled, tmp_path):
+def test_bench_adds_a_line_and_says_where(capsys, bundled, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     table = tmp_path / "machines.csv"
     code, out, _ = medtk(capsys, "edge", "bench", bundled, "--table", table, "--repeats", 1, "--json")
     assert code == 0 and json.loads(out)["network"] == "chest 1"
     code, out, _ = medtk(capsys, "edge", "bench", bundled.with_suffix(".tflite"), "--table", table, "--repeats", 1)
     assert code == 0 and "2 lines" in out and len(device.read(table)) == 2
+    device.add(table, line("reference", "another machine"))
+    shas = [row["sha256"] for row in device.read(table)]
+    code, out, _ = medtk(capsys, "edge", "bench", "--table", table, "--repeats", 1)
+    rows = device.read(table)
+    assert code == 0 and [row["sha256"] for row in rows[:3]] == shas and rows[3]["network"] == "reference"
+    code, out, _ = medtk(capsys, "edge", "bench", "--table", table, "--repeats", 1)
+    assert rows == device.read(table)[:4] and out.count("this run") == 1
+    assert out.count(rows[3]["machine"]) == 2 and "another machine" not in out  # other bytes, so not beside it
 
 
 def test_a_registry_by_commands(capsys, bundled, network, tmp_path):

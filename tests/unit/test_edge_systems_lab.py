@@ -94,6 +94,37 @@ def test_a_search_is_recorded_with_its_rivals(run):
         edge_systems.best([dataclasses.replace(best, quality=None)])
 
 
+def test_a_search_with_a_limit_of_time_says_what_was_measured_and_where(run, monkeypatch):
+    monkeypatch.setattr(search, "milliseconds", lambda one, n_classes, *, channels: one.size * one.width / 16)
+    data, numbers = dataset(), {"n_trials": 4, "population": 2, "search_epochs": 1, "epochs": 1}
+    space = search.Space(widths=(2, 4), depths=(1,), kernels=(3,), sizes=(16,), separables=(False,))
+    budget = edge_systems.Budget(max_ms=3.0, **numbers)
+    found = {way: edge_systems.searched(data, budget, space, sampler=way, progress=False) for way in search.SAMPLERS}
+    record = edge_systems.search_record(run, data, budget, found, name="x-s0", runs=2, progress=False)
+    metrics = complete(run, record)
+    assert record["parameters"]["max_ms"] == 3.0 and record["parameters"]["chosen_nsga2"] == "w2d1k3-16px"
+    stored = records.load_predictions(record, run.home)
+    for sampler, tried in found.items():
+        np.testing.assert_array_equal(stored[f"timed-{sampler}/ms"], [one.ms for one in tried])
+        np.testing.assert_array_equal(stored[f"timed-{sampler}/trained"], [one.ms <= 3 for one in tried])
+    shown = edge_systems_tables.timed(record, run.home).set_index("search")
+    assert shown.loc["nsga2", "over 3 ms"] == sum(one.ms == 4 for one in found["nsga2"]) > 0
+    assert record["hardware"]["processor"] in shown.loc["random", "measured on"]
+    assert list(edge_systems_tables.candidates(found["nsga2"])["ms"]) == ["2.000"]
+    impossible = edge_systems.Budget(max_ms=1.0, **numbers)
+    with pytest.raises(
+        MedtkError, match=r"allow more .* or milliseconds, or more trials\. The quickest .* took 2 ms\."
+    ):
+        edge_systems.best(edge_systems.searched(data, impossible, space, progress=False))
+    # Records and caches of searches without that limit stay what they were.
+    plain = edge_systems.Budget(**numbers)
+    assert "max_ms" not in plain.settings()
+    free = {way: edge_systems.searched(data, plain, space, sampler=way, progress=False) for way in search.SAMPLERS}
+    older = edge_systems.search_record(run, data, plain, free, name="y-s0", runs=2, progress=False)
+    assert "max_ms" not in older["parameters"] and not any(name.startswith("timed") for name in older["metrics"])
+    assert edge_systems_tables.timed(older, run.home).empty and "timed-nsga2" in metrics
+
+
 def test_federated_and_transferred_networks_are_recorded(run):
     data = dataset(n=60)
     spec = FederatedSpec(network="small", size=32, rounds=2, hospitals=2, learning_rate=1e-3, partition="iid")

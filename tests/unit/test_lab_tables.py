@@ -4,7 +4,7 @@ import pytest
 
 from medtk import lab
 from medtk.lab import recording
-from medtk.reproduction import papers, records
+from medtk.reproduction import compare, papers, records
 from medtk.settings import results_home
 
 ONE_RECORD = ["transfer", "breastmnist", "--networks", "mobilenetv2", "--seeds", "0"]
@@ -25,6 +25,20 @@ def test_this_run_stands_in_the_cells_that_it_answers(monkeypatch, tmp_path):
     table = lab.tables.beside_paper("robust_transfer", "II", rows="BreastMNIST", this_run=mine)
     assert table["row"].str.startswith("BreastMNIST").all()
     assert list(table["this run"][table["this run"] != ""]) == ["50.0%"]
+
+
+def test_a_table_judges_its_own_paper_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
+    seen = {"judge": set(), "_claim": set()}
+    judge, claim = compare.judge, compare._claim
+    monkeypatch.setattr(compare, "judge", lambda cell, found: seen["judge"].add(cell.paper) or judge(cell, found))
+    monkeypatch.setattr(
+        compare, "_claim", lambda one, paper, *rest: seen["_claim"].add(paper) or claim(one, paper, *rest)
+    )
+    lab.tables.beside_paper("pgsl", "I")
+    assert seen == {"judge": {"pgsl"}, "_claim": set()}
+    lab.tables.claims("hospital", [claim.id for claim in papers.load("hospital").claims][:1])
+    assert seen == {"judge": {"pgsl"}, "_claim": {"hospital"}}
 
 
 def test_claims_are_found_by_id():

@@ -3,7 +3,8 @@
 import pytest
 from lightweight_records import evidence, failed, made
 
-from medtk.reproduction import compare, papers, rules_lightweight, variants
+from medtk.reproduction import compare, papers, records, rules_lightweight, variants
+from medtk.reproduction.evidence import reading
 from medtk.settings import results_home
 
 INT8, INT4, QAT4 = "float as int8", "float as weights_int4", "qat4 as weights_int4"
@@ -44,6 +45,41 @@ def test_rules_on_made_records():
     assert verdicts[texts["pruning_kinds"]] == "differs"
     assert verdicts[texts["three_tasks"]] == "not_testable"
     assert verdicts[texts["edge_latency"]] == "not_testable"
+
+
+def test_claims_share_one_pairing_one_draw_a_pair_and_one_reading_a_record(monkeypatch):
+    many()
+    made("tuned", ms=1.1, seed=1)
+
+    def spied(module, name, what):
+        """What each call of a function was about; the function still does its work."""
+        whole, seen = getattr(module, name), []
+        monkeypatch.setattr(module, name, lambda *given: seen.append(what(*given)) or whole(*given))
+        return seen
+
+    changed = spied(variants, "change", lambda _, pair: pair.name)
+    read = spied(records, "load_predictions", lambda record, home: record["id"])
+    paired = spied(variants, "_paired", id)
+    home = results_home()
+    shared = compare.claims(records.read_all(home), home, ["lightweight"])
+    assert len(changed) == len(set(changed)) == 5 and len(read) == len(set(read)) > 5
+    assert len(paired) == 2  # of the records, and of what the paper printed, which is nothing
+    # Each rule alone, with evidence of its own, says the same.
+    for claim in papers.load("lightweight").claims:
+        if hasattr(rules_lightweight, claim.rule):
+            own = [case for case in getattr(rules_lightweight, claim.rule)(evidence()) if case.holds is not None]
+            (entry,) = [entry for entry in shared if entry["claim"] == claim.text]
+            if own:
+                assert f"Holds in {sum(case.holds for case in own)} of {len(own)}" in entry["reason"]
+
+
+def test_predictions_that_claims_share_cannot_be_changed(tmp_path):
+    record = made()
+    stored = reading(results_home())(record)
+    with pytest.raises(ValueError, match="read-only"):
+        stored["clean"][0] = 0
+    with pytest.raises(TypeError):
+        stored["other"] = stored["clean"]
 
 
 def test_a_time_within_the_noise_of_equal_files_is_left_open():
