@@ -19,7 +19,7 @@ from medtk.errors import BadParameter, DataUnavailable
 from medtk.evaluation import metrics
 from medtk.lab.pgsl_spec import PAPER
 from medtk.lab.session import Run
-from medtk.training import epoch_order, moved
+from medtk.training import be_deterministic, epoch_order, moved
 
 EXPERIMENT = "mammograms"
 FILM = 256  # pixels a side of a film here; the table counts in 1024
@@ -43,7 +43,7 @@ PLACES = ("lesion", "severity")
 FOLDS = 5
 EPOCHS, BATCH = 40, 32
 PENALTY = 1e-3  # scikit-learn's C: many features and few women. One value, never varied
-PERMUTATIONS = 99
+PERMUTATIONS = 99  # times that a regression is fitted again to labels that were dealt anew
 
 
 def lines_of(dataset: Dataset, split: Split) -> list[dict[str, str]]:
@@ -157,6 +157,7 @@ def regression(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.n
 
 def network(known: np.ndarray, labels: np.ndarray, asked: np.ndarray, seed: int = 0) -> np.ndarray:
     """Probabilities of the study's network, trained with class weights on images that are moved a little."""
+    be_deterministic()
     count = np.bincount(labels)
     weights = dict(enumerate(len(labels) / len(count) / count))
     model = split_learning.build(len(count), split_learning.to_channels(known[:1]).shape[1:], seed=seed)
@@ -218,16 +219,16 @@ def balanced(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return metrics.balanced_accuracy(metrics.confusion(labels, probabilities.argmax(axis=1), classes))
 
 
-def by_chance(seen: np.ndarray, split: Split, view: str, seed: int, permutations: int = PERMUTATIONS) -> np.ndarray:
-    """Balanced accuracies that `held_out` reaches when labels are dealt anew, one a permutation."""
+def by_chance(seen: np.ndarray, split: Split, view: str, seed: int) -> np.ndarray:
+    """Balanced accuracies that `held_out` reaches when labels are dealt anew, one each of `PERMUTATIONS` times."""
     random, found = np.random.default_rng(seed), []
-    for _ in range(permutations):
+    for _ in range(PERMUTATIONS):
         nothing = replace(split, labels=dealt_anew(split, random, within=view == "lesion"))
         found.append(balanced(nothing.labels, held_out(seen, nothing, seed=seed)))
     return np.array(found)
 
 
-def recorded(run: Run, view: str, learner: str, *, part: str = "cv", permutations: int = PERMUTATIONS) -> dict:
+def recorded(run: Run, view: str, learner: str, *, part: str = "cv") -> dict:
     """Try one learner on one view and record it.
 
     Parameters
@@ -238,8 +239,6 @@ def recorded(run: Run, view: str, learner: str, *, part: str = "cv", permutation
     part : {'cv', 'test'}
         ``cv``: the training women, in five folds. ``test``: the test women, by a learner that had all the others; for
         the one setting that the folds have chosen.
-    permutations : int
-        Times that a regression is fitted again to labels that were dealt anew, for ``cv``.
 
     Returns
     -------
@@ -265,7 +264,7 @@ def recorded(run: Run, view: str, learner: str, *, part: str = "cv", permutation
     else:
         found = held_out(seen, split, answer, run.seed)
         if learner != "study":  # it would train for hours
-            measured["permuted"] = {"balanced_accuracy": by_chance(seen, split, view, run.seed, permutations)}
+            measured["permuted"] = {"balanced_accuracy": by_chance(seen, split, view, run.seed)}
     return run.record(
         replace(dataset, test=split, class_names=VIEWS[view][1]),
         "mobilenetv2" if learner == "imagenet" else "seven_convolutions",  # a regression starts from nothing, too
