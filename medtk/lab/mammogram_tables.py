@@ -59,7 +59,8 @@ def what_learns() -> str:
         )
     films = [found[key][0] - 1 / found[key][3] for key in found if key[0] in ("film", "abnormal", "difference")]
     if films:
-        said += f" Of {len(films)} settings with whole films the best is {100 * max(films):+.1f} points from that of one answer."
+        best = 100 * max(films)
+        said += f" Of {len(films)} settings with whole films the best is {best:+.1f} points from that of one answer."
     return said
 
 
