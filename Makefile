@@ -76,6 +76,9 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.pgsl_recording streams mnist --images jsma cw bim fgsm none pgsl --n-train 3000 --epochs 4 --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.pgsl_recording streams mias_paper --images jsma cw bim fgsm none pgsl --splits line patient --epochs 10 --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.pgsl_recording streams mnist --n-train 1000 --n-test 1000 --epochs 4 --cuts 1 2 4 6
+	$(BIN)/python -m medtk.lab.pgsl_recording mammograms mias_paper
+	$(BIN)/python -m medtk.lab.pgsl_recording mammograms mias_paper --views lesion --learners pixels imagenet --seeds 1 2
+	$(BIN)/python -m medtk.lab.pgsl_recording mammograms mias_paper --views lesion --learners imagenet --part test
 	$(BIN)/python -m medtk.lab.edge_systems_recording distillation pneumoniamnist --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.edge_systems_recording distillation chest_xray
 	$(BIN)/python -m medtk.lab.edge_systems_recording search pneumoniamnist --seeds 0 1

@@ -66,8 +66,9 @@ def victim(dataset: Dataset, spec: Spec, *, progress: bool = True) -> Victim:
     """
     helper, study = undefended(dataset, spec, progress=progress), as_study(spec)
     images = Attacked(dataset.train.images, dataset.test.images, dataset.test.images)
-    if spec.defense in ("jsma", "pgsl"):
-        images = attacked(guide_network(dataset, study, progress=progress), dataset, study)
+    if spec.on_images:
+        guide = guide_network(dataset, study, progress=progress)
+        images = attacked(guide, dataset, dataclasses.replace(study, images=spec.on_images))
     shown = {"train": images.train, "test": images.guessed}  # nobody knows the label of a patient to be diagnosed
     if spec.defense == "pgsl":
         sent = pgsl_tensors(images, dataset)
@@ -110,7 +111,7 @@ def rebuilt(dataset: Dataset, victim: Victim, spec: Spec, *, progress: bool = Tr
     through = _from_images(victim.client, dataset.image_shape)
     how_far = {"steps": spec.latent_steps, "restarts": 1, "seed": spec.seed}
     found["dcgan"] = inversion.invert_by_generator(gan.generator, through, now, **how_far)
-    if spec.defense in ("jsma", "pgsl"):
+    if spec.on_images:
         scale = np.ones(victim.tensors["train"].shape[-1], np.float32)
         scale[4:] = FULL_MAP
         reader = inversion.train_decoder(known, victim.tensors["train"] / scale, **how)
@@ -190,7 +191,7 @@ def defended(
     originals = dataset.test.images
     measured = inversion.baselines(dataset.train.images, originals)
     measured |= {name: inversion.errors(made, originals) for name, made in found.items() if name not in MAPS}
-    if spec.defense in ("jsma", "pgsl"):
+    if spec.on_images:
         measured["attacked"] = inversion.errors(target.attacked["test"], originals)
         measured["attacked recovered"] = inversion.errors(
             split_learning.recovered(target.attacked["test"], spec.mu), originals
@@ -219,7 +220,8 @@ def defended(
 def parameters(dataset: Dataset, spec: Spec) -> dict:
     """Settings of a run, for its record."""
     sizes = {"n_train": len(dataset.train), "n_test": len(dataset.test), "size": dataset.image_shape[0]}
-    return {"dataset": dataset.name, **sizes, **{k: v for k, v in dataclasses.asdict(spec).items() if k != "seed"}}
+    found = {"dataset": dataset.name, **sizes, **{k: v for k, v in dataclasses.asdict(spec).items() if k != "seed"}}
+    return found | ({"epsilon": as_study(spec).epsilon} if spec.on_images in ("bim", "fgsm") else {})
 
 
 def _rows(spec: Spec) -> list[tuple[str, str, str, str]]:

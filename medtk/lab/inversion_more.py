@@ -1,14 +1,13 @@
 """More of chapter 33: gradients that are sent, where the network is cut, and what else activations say."""
 
-import csv
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from medtk import data, inversion, split_learning
+from medtk import inversion, split_learning
 from medtk.data import Dataset, Split
-from medtk.errors import BadParameter, DataUnavailable
+from medtk.lab import mammograms
 from medtk.lab.inversion import undefended
 from medtk.lab.inversion_spec import Spec, as_study, cells, deviations
 from medtk.lab.pgsl_images import NETWORK, attacked, guide_network
@@ -194,24 +193,9 @@ def mammogram_attributes(dataset: Dataset, column: str) -> tuple[tuple[str, ...]
     BadParameter
         If the images are not those of the table, in its order.
     """
-    home = data.find(dataset.name).path
-    table = home / dataset.card.manifest["table"] if home else None
-    if dataset.is_synthetic or table is None or not table.is_file():
-        raise DataUnavailable(f"The table of {dataset.name} is not on this machine; `medtk data list` says what is.")
-    with table.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    names, ids = tuple(sorted({line[column] for line in lines})), {}
-    for part, split in (("train", dataset.train), ("test", dataset.test)):
-        waiting: dict[str, list[dict]] = {}
-        for line in lines:
-            if line["split"] == part:
-                waiting.setdefault(line["patient_id"], []).append(line)
-        # A split is a choice of whole patients, each one's films in the order of the table.
-        mine = [waiting.get(group, [{}]).pop(0) for group in split.groups]
-        if [line.get("label") for line in mine] != [dataset.class_names[label] for label in split.labels]:
-            raise BadParameter(f"The images of {dataset.name} are not in the order of its table; load it again.")
-        ids[part] = np.array([names.index(line[column]) for line in mine])
-    return names, ids
+    lines = {part: mammograms.lines_of(dataset, getattr(dataset, part)) for part in ("train", "test")}
+    names = tuple(sorted({line[column] for mine in lines.values() for line in mine}))
+    return names, {part: np.array([names.index(line[column]) for line in mine]) for part, mine in lines.items()}
 
 
 def attribute(run: Run, dataset: Dataset, spec: Spec, column: str, *, progress: bool = True) -> dict:

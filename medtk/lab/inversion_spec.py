@@ -7,11 +7,13 @@ from medtk import inversion
 from medtk.data import Dataset
 from medtk.errors import BadParameter, UnknownName
 from medtk.lab import pgsl_spec
+from medtk.lab.pgsl_images import ATTACKS
 from medtk.lab.transfer import unusual
 
-# ``jsma``: images under the pixel attack, their map stays at the client. ``pgsl``: the study's method, map and all.
-DEFENSES = ("none", "laplace", "nopeek", "jsma", "pgsl")
-STRENGTHS = {"none": 0.0, "laplace": 1.0, "nopeek": 5.0, "jsma": 0.0, "pgsl": 0.0}
+# ``jsma``, ``cw``, ``bim`` and ``fgsm``: images under that attack, its map stays at the client. ``pgsl``: the study's
+# method, map and all.
+STRENGTHS = {"none": 0.0, "laplace": 1.0, "nopeek": 5.0} | dict.fromkeys((*ATTACKS, "pgsl"), 0.0)
+DEFENSES = tuple(STRENGTHS)
 COLUMNS = {"mnist": "MNIST", "mias_paper": "MIAS"}
 ATTACKER = "the attacker is another client of the same study: he has the client's part and its training images"
 
@@ -69,6 +71,11 @@ class Spec:
         """What is done to activations; nothing, where the defence changes the images."""
         noise = self.strength if self.defense == "laplace" else 0.0
         return inversion.Defense(noise, self.strength if self.defense == "nopeek" else 0.0)
+
+    @property
+    def on_images(self) -> str:
+        """Attack of the client on its own images, one of `medtk.lab.pgsl_images.ATTACKS`; empty where there is none."""
+        return "jsma" if self.defense == "pgsl" else self.defense if self.defense in ATTACKS else ""
 
     @property
     def title(self) -> str:

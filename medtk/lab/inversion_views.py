@@ -10,6 +10,7 @@ import pandas as pd
 from medtk.data import Dataset
 from medtk.evaluation import intervals
 from medtk.lab import pgsl_plots
+from medtk.lab.inversion_spec import DEFENSES
 from medtk.lab.pgsl_spec import PAPER
 from medtk.lab.plots import MARKERS, PALETTE, stamp
 from medtk.reproduction import records
@@ -89,9 +90,10 @@ def by_defense(found: Sequence[dict]) -> pd.DataFrame:
     for record in found:
         p = record["parameters"]
         groups.setdefault((p["defense"], p["strength"], p["cut"]), []).append(record["metrics"])
-    order = ("none", "laplace", "nopeek", "jsma", "pgsl")
     lines = []
-    for (defense, strength, cut), runs in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0])):
+    for (defense, strength, cut), runs in sorted(
+        groups.items(), key=lambda item: (DEFENSES.index(item[0][0]), item[0])
+    ):
         best = {name: mean(run[name]["ssim"] for run in runs) for name in ACTIVATIONS if _rebuilt(runs[0], name)}
         strongest = max(best, key=best.get)
         lines.append(

@@ -8,12 +8,12 @@ import itertools
 import sys
 from collections.abc import Iterator
 
-from medtk.errors import DataUnavailable, MedtkError
-from medtk.lab import pgsl, pgsl_images, session
+from medtk.errors import BadParameter, DataUnavailable, MedtkError
+from medtk.lab import mammograms, pgsl, pgsl_images, session
 from medtk.lab.pgsl_spec import IMAGES, PAPER, SIZES, SPLITS, Spec, deviations, prepared, record_name
 from medtk.settings import results_home
 
-NOTEBOOKS = {"recovery": "32", "streams": "34"}
+NOTEBOOKS = {"recovery": "32", "streams": "34", "mammograms": "34"}
 
 
 def planned(chosen: argparse.Namespace) -> Iterator[Spec]:
@@ -53,6 +53,28 @@ def record(chosen: argparse.Namespace) -> None:
         print(name, said, f"{made['seconds'] / 60:.1f} min", flush=True)
 
 
+def try_mammograms(chosen: argparse.Namespace) -> None:
+    """Make every recording of `medtk.lab.mammograms` that is not in the ledger yet.
+
+    Raises
+    ------
+    BadParameter
+        If other images are asked for.
+    DataUnavailable
+        If the mammograms are not here.
+    """
+    if chosen.dataset != "mias_paper":
+        raise BadParameter(f"mammograms tries the images of mias_paper, not {chosen.dataset}.")
+    for seed, learner, view in itertools.product(chosen.seeds, chosen.learners, chosen.views):
+        name = mammograms.record_name(view, learner, chosen.part, seed)
+        skipped = learner == "study" and view not in mammograms.STUDY_VIEWS
+        if skipped or (results_home() / PAPER / mammograms.EXPERIMENT / f"{name}.json").is_file():
+            continue
+        run = session.start(NOTEBOOKS[chosen.experiment], seed=seed, profile="scaled")
+        made = mammograms.recorded(run, view, learner, part=chosen.part)
+        print(name, f"balanced {made['metrics']['held out']['balanced_accuracy']:.1%}", flush=True)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line."""
     usual = Spec()
@@ -69,8 +91,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=usual.batch_size)
     parser.add_argument("--n-train", type=int, default=0, help="training images, 0 for all")
     parser.add_argument("--n-test", type=int, default=0, help="test images, 0 for all")
+    parser.add_argument("--views", nargs="+", default=list(mammograms.VIEWS), choices=mammograms.VIEWS)
+    parser.add_argument("--learners", nargs="+", default=list(mammograms.LEARNERS), choices=mammograms.LEARNERS)
+    parser.add_argument("--part", default="cv", choices=("cv", "test"), help="of mammograms: folds, or test women")
     try:
-        record(parser.parse_args(arguments))
+        chosen = parser.parse_args(arguments)
+        (try_mammograms if chosen.experiment == "mammograms" else record)(chosen)
     except MedtkError as error:
         sys.exit(str(error))
 

@@ -234,8 +234,11 @@ def _verdict(cell: Cell, runs: list[dict], entry: dict, found: list[dict]) -> tu
         return "not_testable", f"The paper printed no number here; {ours}. {cell.missing}".strip()
     if cell.given:
         return "not_testable", f"Printed {say(cell.printed)}, ours is {say(entry['ours'])}. {cell.given}"
+    if (entry["n"] or 0) < METRICS[cell.metric].fewest:
+        few = f"a mean over {entry['n']} images; fewer than {METRICS[cell.metric].fewest} say too little"
+        return "not_testable", f"Printed {say(cell.printed)}, {ours}, {few} ({_counted(runs)})."
     half = 0.5 * 10**-cell.decimals
-    many = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
+    many = _counted(runs)
     basis = f"{many} on {entry['n']} images; {_span(entry)}" if known else many
     low, high = (entry["low"], entry["high"]) if known else (entry["ours"],) * 2
     if high - low > (WIDEST if METRICS[cell.metric].kind == "share" else abs(entry["ours"])):
@@ -315,6 +318,10 @@ def _configuration(record: dict) -> str:
 
 def _place(order: tuple[str, ...], name: str) -> int:
     return order.index(name) if name in order else len(order)
+
+
+def _counted(runs: list[dict]) -> str:
+    return f"{len(runs)} runs" if len(runs) > 1 else "1 run"
 
 
 def _span(entry: dict) -> str:

@@ -1,7 +1,7 @@
 """The ledger as pages of the book: Markdown made from `medtk.reproduction.compare.report`, never typed."""
 
 from medtk.reproduction import forensics, papers
-from medtk.reproduction.quantities import METRICS, shown
+from medtk.reproduction.quantities import FEWEST, METRICS, shown
 
 # Words carry the verdict; the sign helps to find it on a full page, in any colour and without one.
 WORDS = {
@@ -17,13 +17,14 @@ CLAIM_WORDS = {
     "direction": "≈ holds in part",
     "differs": "✗ does not hold",
 }
-RULE = """A number is **reproduced** when the printed value lies inside our 95 % interval: where there are
+RULE = f"""A number is **reproduced** when the printed value lies inside our 95 % interval: where there are
 three or more runs, where one more would fall; else Wilson's interval for the test images. **Direction holds**
 when both numbers lie on the same side of a reference: what always giving the commonest class would reach, or
 the number that the paper sets beside it (for attacked images the value on clean ones). A run at smaller settings
 that meets a number, or one from random weights where the paper starts from ImageNet's, shows a direction at most.
 Nothing can be told where the interval of a share is wider than 25 points, or that of another quantity wider than
-its value, nor from a network that gives every image the same answer. A claim compares conditions on the seeds that
+its value, nor from a network that gives every image the same answer, nor from a squared error over fewer than
+{FEWEST} images. A claim compares conditions on the seeds that
 all of them were recorded with, wants more than 1 point of difference, and ranks no network that starts from random
 weights against one that does not. Runs on synthetic images and quick runs never count."""
 

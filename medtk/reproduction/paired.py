@@ -6,6 +6,7 @@ import numpy as np
 
 from medtk.evaluation import intervals
 from medtk.reproduction.evidence import Case, Evidence, Key
+from medtk.reproduction.quantities import FEWEST
 
 LEARNED = 0.05  # of balanced accuracy above naming one class: less is no classifier
 
@@ -55,8 +56,11 @@ def answers(evidence: Evidence, one: Side, other: Side) -> tuple[np.ndarray, np.
 
 
 def span(differences: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean of differences over images; as wide as can be for a single image."""
-    if len(differences) < 2:
+    """95 % interval of the mean of differences over images; as wide as can be for fewer than `FEWEST` images.
+
+    Student's t takes a mean for nearly normal, which one of few squared errors is not.
+    """
+    if len(differences) < FEWEST:
         return -np.inf, np.inf
     low, high = intervals.over_seeds(differences)[:2]
     return float(low), float(high)

@@ -20,13 +20,20 @@ class Quantity:
         many images as were called positive, a squared error of as many as somebody rebuilt; neither is printed).
     unit : str
         Written behind a number.
+    fewest : int
+        Images that a mean must be taken of before it is compared with anything.
     """
 
     kind: str
     better: str
     of: str = ""
     unit: str = ""
+    fewest: int = 1
 
+
+# Errors of rebuilt images differ about as much as their mean, and more of them are small than large. The 95 % interval
+# of a mean of n such errors is then 2 * 1.96 / sqrt(n) of the mean wide: of 15 images wider than the value itself.
+FEWEST = 16
 
 METRICS = {
     "accuracy": Quantity("share", "higher", "images"),
@@ -48,7 +55,7 @@ METRICS = {
     "images": Quantity("number", ""),
     "parameters": Quantity("number", ""),
     "loss": Quantity("number", "lower", "images"),
-    "mse": Quantity("number", "lower"),
+    "mse": Quantity("number", "lower", fewest=FEWEST),
     "psnr": Quantity("number", "higher", unit="dB"),
     "ssim": Quantity("number", "higher"),
     "seconds": Quantity("number", "lower", unit="s"),

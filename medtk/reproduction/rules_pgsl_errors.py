@@ -11,6 +11,7 @@ import numpy as np
 from medtk.reproduction import paired
 from medtk.reproduction.evidence import SLIGHT, Case, Evidence, Key, percent
 from medtk.reproduction.paired import Side
+from medtk.reproduction.quantities import FEWEST
 
 NAMES = {"mias_paper": "MIAS", "mnist": "MNIST"}
 DATASETS = ("MIAS", "MNIST")
@@ -125,6 +126,7 @@ def _errors(evidence: Evidence, rows, *, larger: bool) -> list[Case]:
             detail = f"error {ours:.3g} beside {other:.3g}"
             if both is not None:
                 detail += f" on the same {both.shape[1]} images"
+                detail += ", too few to tell" if both.shape[1] < FEWEST else ""
             elif sign is None:
                 detail += ", of other images"
             cases.append(paired.case(evidence, title, (sign > 0) == larger if sign else None, detail, keys))

@@ -392,8 +392,19 @@ def test_smaller_errors_are_judged_against_another_row():
     assert "its side of it cannot be judged" in other("pgsl", ours, apart[0], fewer)["reason"]
     alone = other("pgsl", ours, apart[0])
     assert alone["verdict"] == "not_testable" and "its side of it cannot be judged" in alone["reason"]
-    above = measured("pgsl", (ours, "mse", 2.1), (noise, "mse", 2.0), n=8, dataset="mias_paper")  # any images
+    above = measured("pgsl", (ours, "mse", 2.1), (noise, "mse", 2.0), n=20, dataset="mias_paper")  # any images
     assert other("pgsl", ours, above)["verdict"] == "differs"
+
+
+@pytest.mark.parametrize(("n", "verdict"), [(1, "not_testable"), (15, "not_testable"), (16, "reproduced")])
+def test_a_squared_error_of_few_images_is_not_judged(n, verdict):
+    place = ("I", "DLG [23]", "MNIST")
+    entry = other("pgsl", place, measured("pgsl", (place, "mse", 0.12), n=n, dataset="mnist"))
+    assert entry["verdict"] == verdict and entry["ours"] == 0.12  # the number stays, the verdict waits
+    assert ("fewer than 16" in entry["reason"]) == (verdict == "not_testable")
+    # Neither does a number far away stand against the paper, nor one of several runs with as few images.
+    far = [measured("pgsl", (place, "mse", 9.0), n=n, dataset="mnist", name=f"s{i}") for i in range(3)]
+    assert other("pgsl", place, *far)["verdict"] == ("not_testable" if n < 16 else "differs")
 
 
 def test_the_constant_answer_stands_for_macro_f1_too():

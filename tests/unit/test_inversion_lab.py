@@ -10,7 +10,7 @@ import pytest
 from medtk import lab, split_learning
 from medtk.data import CATALOG, Dataset, Split
 from medtk.errors import BadParameter, DataUnavailable, UnknownName
-from medtk.lab import inversion, inversion_more, inversion_recording, inversion_views
+from medtk.lab import inversion, inversion_more, inversion_recording, inversion_views, pgsl_images
 from medtk.lab.inversion_spec import (
     STRENGTHS,
     Spec,
@@ -73,6 +73,43 @@ def test_the_whole_method_is_attacked_and_recorded(made):
     rows = {(cell["table"], cell["row"]) for cell in record["cells"]}
     assert rows == {("I", "JSMA + DCGAN"), ("I", "Ours (DCGAN)")}
     assert any("another client" in one for one in record["deviations"])
+
+
+@pytest.mark.parametrize("name", pgsl_images.ATTACKS)
+def test_images_under_each_pixel_attack_are_sent_with_a_guessed_label(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTK_CACHE", str(tmp_path))
+    images, spec = dataset(), Spec(name, **SMALL)
+    target = inversion.victim(images, spec, progress=False)
+    study = replace(as_study(spec), images=name)
+    guide = pgsl_images.guide_network(images, study, progress=False)
+    test = images.test
+    guess, truth = (pgsl_images.attack(guide, test.images, labels, study)
+                    for labels in (guide.predict(test.images, verbose=0).argmax(axis=1), test.labels))  # fmt: skip
+    np.testing.assert_allclose(target.attacked["test"], guess, atol=1e-5)
+    assert not np.allclose(guess, truth, atol=1e-3) and not np.allclose(guess, test.images, atol=1e-3)
+    # No map is sent along: the client's first layer sees the pixels of the attacked image and nothing else.
+    np.testing.assert_array_equal(target.tensors["test"], split_learning.to_channels(target.attacked["test"]))
+
+
+def test_a_record_of_another_pixel_attack_has_its_own_line_and_strength(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTK_CACHE", str(tmp_path))
+    run, images = lab.start("33", profile="reader"), dataset()
+    found, record, _ = inversion.defended(run, images, Spec("fgsm", **SMALL), progress=False)
+    assert records.verify(run.home) == []
+    assert {"decoder", "first layer", "plain decoder", "dcgan"} <= found.keys() and not found.keys() & {*inversion.MAPS}
+    assert record["metrics"]["attacked"]["mse"] == pytest.approx(record["parameters"]["epsilon"] ** 2, rel=0.5)
+    assert record["cells"] == [] and record["id"].startswith("pgsl/inversion/mnist-12px-fgsm-")
+    other = {**record, "parameters": record["parameters"] | {"defense": "cw"}}
+    assert inversion_views.by_defense([record, other])["defence"].tolist() == ["cw", "fgsm"]
+    assert "epsilon" not in inversion.parameters(images, Spec("jsma", **SMALL))
+
+
+def test_the_command_line_knows_every_defence():
+    chosen = inversion_recording.parsed(["inversion", "mnist", "--defenses", "cw", "bim", "fgsm"])
+    names = [name for name, _, _ in inversion_recording.planned("inversion", "mnist", chosen)]
+    assert names == [f"mnist-28px-{name}-epochs4-s0" for name in ("cw", "bim", "fgsm")]
+    every = inversion_recording.parsed(["inversion", "mnist"])
+    assert set(pgsl_images.ATTACKS) < set(every.defenses)  # so the line of `make record` has them all
 
 
 def test_a_client_that_takes_images_rearranges_them_as_the_room_does(made):
