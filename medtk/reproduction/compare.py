@@ -1,34 +1,22 @@
 """Printed numbers beside recorded ones: a verdict and a sentence for every cell and every claim."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from statistics import mean
 
-from medtk import data
 from medtk.evaluation import intervals
 from medtk.reproduction import papers, records, rulebook
+from medtk.reproduction.answers import answering, comparable, counted, entry_of, images_of, value_of
 from medtk.reproduction.evidence import Evidence, Run, key_of, printed, reading
 from medtk.reproduction.papers import Cell
-from medtk.reproduction.quantities import METRICS, one_answer, shown, value
+from medtk.reproduction.quantities import METRICS, one_answer, shown
 
 VERDICTS = ("reproduced", "direction", "differs", "not_testable", "unrecorded")
 LEVEL = 0.95
 # An interval wider than this (of a share; of anything else: wider than the value itself) holds nearly every
 # number that could have been printed, so it confirms none.
 WIDEST = 0.25
-# Of several recorded settings the one nearest the paper's answers a cell, never the one nearest its number.
-PREFERRED = {
-    "profile": ("paper", "reader", "scaled"),
-    "data": ("official", "mirror", "substitute"),
-    "weights": ("imagenet", "mirror", "random"),
-}
-
-
-def counted(found: list[dict]) -> list[dict]:
-    """Records that may count: not from synthetic images or the reader's own, not from the quick profile."""
-    return [r for r in found if r["data"]["source"] not in ("synthetic", "folder") and r["profile"] != "quick"]
 
 
 def report(home) -> dict:
@@ -70,7 +58,7 @@ def cells(found: list[dict], ids: Iterable[str] = papers.IDS) -> list[dict]:
 def judge(cell: Cell, found: list[dict]) -> dict:
     """Entry of one cell in `report`, from all records."""
     runs = answering(cell, found)
-    values = [_value(record, cell) for record in runs]
+    values = [value_of(record, cell) for record in runs]
     entry = {
         "paper": cell.paper,
         "table": cell.table,
@@ -81,7 +69,7 @@ def judge(cell: Cell, found: list[dict]) -> dict:
         "ours": mean(values) if values else None,
         "low": None,
         "high": None,
-        "n": _images(runs[0], cell) if runs else cell.n,
+        "n": images_of(runs[0], cell) if runs else cell.n,
         "runs": len(runs),
         "verdict": "unrecorded",
         "reason": f"No run is recorded; `{cell.command}` fills this cell.",
@@ -96,46 +84,13 @@ def judge(cell: Cell, found: list[dict]) -> dict:
         interval = _interval(values, whole, cell.metric)
         entry["low"], entry["high"] = interval or (None, None)
         entry["verdict"], entry["reason"] = _verdict(cell, runs, entry, found)
-        same = sum(one_answer(record["metrics"][_entry(record, cell)["predictions"]]) for record in runs)
+        same = sum(one_answer(record["metrics"][entry_of(record, cell)["predictions"]]) for record in runs)
         if same == len(runs) and entry["verdict"] in ("reproduced", "direction"):
             entry["verdict"] = "not_testable"
         if same:
             many = "the network" if len(runs) == 1 else f"{same} of {len(runs)} networks"
             entry["reason"] += f" But {many} gave every image the same answer, which measures nothing."
     return entry
-
-
-def answering(cell: Cell, found: list[dict]) -> list[dict]:
-    """Records of the one configuration that answers a cell, one a seed, ordered by seed.
-
-    Records belong together when they differ in nothing but the seed. Of several configurations the first by
-    `PREFERRED`, then fewest deviations, most seeds, and name is taken.
-    """
-    groups: dict[str, dict[int, dict]] = {}
-    for record in counted(found):
-        if record["paper"] == cell.paper and _entry(record, cell):
-            seeds = groups.setdefault(_configuration(record), {})
-            seeds[record["seed"]] = record
-    if not groups:
-        return []
-
-    def rank(seeds: dict[int, dict]) -> tuple:
-        record = next(iter(seeds.values()))
-        sources = {"profile": record["profile"]} | {k: record[k]["source"] for k in ("data", "weights")}
-        order = [_place(PREFERRED[key], sources[key]) for key in ("data", "profile", "weights")]
-        return (*order, len(record["deviations"]), -len(seeds), record["id"])
-
-    best = min(groups.values(), key=rank)
-    return [best[seed] for seed in sorted(best)]
-
-
-def comparable(record: dict, cell: Cell) -> bool:
-    """Whether a record's images may stand for the test set that the paper names."""
-    name = cell.needs.get("dataset", record["data"]["name"])
-    same = record["data"]["name"] == name and _images(record, cell) == (cell.n or _images(record, cell))
-    if record["data"]["source"] == "substitute":
-        return same and name in data.CATALOG and data.CATALOG[name].comparable
-    return same
 
 
 def claims(found: list[dict], home=None, ids: Iterable[str] = papers.IDS) -> list[dict]:
@@ -218,7 +173,7 @@ def _of(paper: papers.Paper, found: list[dict]) -> list[dict]:
 
 
 def _run(record: dict, cell: Cell) -> Run:
-    return Run(record["id"], record["seed"], _value(record, cell), record["weights"]["source"] == "random")
+    return Run(record["id"], record["seed"], value_of(record, cell), record["weights"]["source"] == "random")
 
 
 def _verdict(cell: Cell, runs: list[dict], entry: dict, found: list[dict]) -> tuple[str, str]:
@@ -275,7 +230,7 @@ def _references(cell: Cell, found: list[dict], n: int) -> tuple[float | None, fl
         return cell.majority, cell.majority, f"{what} ({shown(cell.majority, cell.metric)})"
     other = papers.load(cell.paper).reference_of(cell)
     # Ten images and fifty may differ in how hard they are.
-    values = [_value(record, other) for record in answering(other, found) if _images(record, other) == n]
+    values = [value_of(record, other) for record in answering(other, found) if images_of(record, other) == n]
     kind = "column" if other.row == cell.row else "row"
     return (mean(values) if values else None), other.printed, f"the {cell.reference} {kind}'s value"
 
@@ -292,32 +247,6 @@ def _interval(values: list[float], whole: int | None, metric: str) -> intervals.
     right = mean(values) * (whole if kind == "share" else 1)
     low, high = intervals.wilson(right, whole, LEVEL)
     return intervals.Interval(low, high) if kind == "share" else intervals.Interval(low * whole, high * whole)
-
-
-def _entry(record: dict, cell: Cell) -> dict | None:
-    for entry in record["cells"]:
-        if (entry["table"], entry["row"], entry["column"]) == cell.key:
-            return entry
-    return None
-
-
-def _value(record: dict, cell: Cell) -> float:
-    entry = _entry(record, cell)
-    return value(record["metrics"][entry["predictions"]], entry["metric"], entry.get("of"))
-
-
-def _images(record: dict, cell: Cell) -> int:
-    return record["metrics"][_entry(record, cell)["predictions"]]["n"]
-
-
-def _configuration(record: dict) -> str:
-    parameters = {key: value for key, value in record["parameters"].items() if key != "seed"}
-    parts = [record["experiment"], record["profile"], record["data"]["name"], record["data"]["source"]]
-    return json.dumps([*parts, record["weights"]["source"], parameters], sort_keys=True)
-
-
-def _place(order: tuple[str, ...], name: str) -> int:
-    return order.index(name) if name in order else len(order)
 
 
 def _counted(runs: list[dict]) -> str:

@@ -11,7 +11,7 @@ from medtk import data, lab
 from medtk.data import CATALOG, Dataset, Split, hospitals
 from medtk.errors import BadParameter, CorruptFile, DataUnavailable, MedtkError
 from medtk.lab import hospital, hospital_audit, hospital_own
-from medtk.reproduction import compare, records
+from medtk.reproduction import answers, records
 from medtk.runner import fingerprint
 from medtk.settings import cache_home, results_home
 
@@ -78,7 +78,7 @@ def test_records_are_named_and_stay_out_of_the_ledger(folder, monkeypatch, tmp_p
     assert begun.home == cache_home() / "records" and not results_home().exists()
     stored = records.read_all(begun.home)
     assert len(stored) == 4 and all(record["cells"] == [] for record in stored)
-    assert compare.counted(stored) == []
+    assert answers.counted(stored) == []
     groups = hospital_audit.groups(found, begun.home)
     assert list(groups) == ["hospital 1", "hospital 3", "north-1"]
     assert [len(labels) for labels, _ in groups.values()] == [len(member.test) for member in shared.members]
