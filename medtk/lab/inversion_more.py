@@ -31,7 +31,7 @@ def gradients(
     dataset: Dataset,
     *,
     iterations: int = 300,
-    n_defended: int = 10,
+    n_defended: int = 20,
     spec: Spec | None = None,
     progress: bool = True,
 ) -> tuple[dict[str, np.ndarray], dict]:
