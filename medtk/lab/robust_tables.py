@@ -189,7 +189,8 @@ def crafting_modes(epsilon: float) -> pd.DataFrame:
     DataFrame
         A line a data set, network and method: accuracy with the statistics measured again, on clean images and under
         many steps of `epsilon`, when the examples follow the network in use; and the points that examples by the
-        statistics of the batch are above it, with the interval of `moved`. *Balanced* is from the one to the other.
+        statistics of the batch are above it, with the interval of `moved`. *Balanced* is from the one to the other,
+        *one answer* counts the latter's networks that give every image the same, which no attack can change.
     """
     found = {_setting(runs[0]): runs for runs in _recorded("adversarial")}
     at, lines = transfer.condition(epsilon), []
@@ -206,6 +207,7 @@ def crafting_modes(epsilon: float) -> pd.DataFrame:
             line[name], line[f"{name}, change"] = _change(list(usual.values()), runs, condition, condition)
             both = [(before[condition], after[condition]) for before, after in pairs]
             line[f"{name}, balanced"] = _before_after(both, balanced) if both else "–"
+        line["one answer"] = single_answers([after["reestimated"] for _, after in pairs])
         lines.append(line)
     return pd.DataFrame(lines)
 
