@@ -88,14 +88,18 @@ def trade_off(points: pd.DataFrame, *, dataset: Dataset | None = None) -> plt.Fi
     kinds = list(dict.fromkeys(name.split(" ")[0] for name in points["defence"]))
     for k, kind in enumerate(kinds):
         mine = points[points["defence"].str.split(" ").str[0] == kind].sort_values("SSIM")
-        style = {"marker": MARKERS[k % len(MARKERS)], "color": PALETTE[k % len(PALETTE)], "label": kind}
-        axis.plot(mine["SSIM"], mine["accuracy"], linestyle="-" if len(mine) > 1 else "", markersize=7, **style)
-        for _, point in mine.iterrows():
-            axis.annotate(point["defence"], (point["SSIM"], point["accuracy"]), fontsize=7,
+        one = len(mine) == 1
+        label = mine["defence"].iloc[0] if one else kind
+        style = {"marker": MARKERS[k % len(MARKERS)], "color": PALETTE[k % len(PALETTE)], "label": label}
+        axis.plot(mine["SSIM"], mine["accuracy"], linestyle="" if one else "-", markersize=7, **style)
+        # Points of several defences may lie on each other: the legend names a single one, labels only strengths.
+        for _, point in mine.iloc[: 0 if one else None].iterrows():
+            strength = point["defence"].partition(" ")[2]
+            axis.annotate(strength, (point["SSIM"], point["accuracy"]), fontsize=7,
                           xytext=(4, 4), textcoords="offset points")  # fmt: skip
     axis.set(xlabel="SSIM of the rebuilt test images (lower: more private)", ylabel="accuracy in use", xlim=(0, 1.02))
     axis.set_ylim(top=1.02)
     if kinds:
-        axis.legend(fontsize=8, loc="lower right")
+        axis.legend(fontsize=8, loc="best")
     figure.tight_layout()
     return stamp(figure, dataset)
