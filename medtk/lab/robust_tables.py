@@ -17,6 +17,7 @@ from medtk.settings import results_home
 PAPER = "robust_transfer"
 # What a baseline run may differ in from the plainest reading of the paper, and how a table says so.
 CHOICES = ("trainable", "scaling", "learning_rate", "epochs", "batch_size")
+USUAL = "every layer, 5 + 5 epochs, rate 0.001"  # of an adversarial training; a column of it says "usual"
 WORDS = {
     ("trainable", "frozen_bn"): "normalisation held still",
     ("trainable", "head"): "the last layer only",
@@ -159,7 +160,8 @@ def adversarial_trainings(epsilon: float) -> pd.DataFrame:
     DataFrame
         Two lines a setting where every layer was trained: the networks as training left them, which answer the
         paper's cells, and with their normalisation statistics measured again, which alone meet many steps. Accuracy
-        and balanced accuracy before → after; the interval is that of `accuracy` for the second.
+        and balanced accuracy before → after; the interval is that of `accuracy` for the second. *Settings* are
+        ``usual`` where they are `USUAL`.
     """
     starts = {(_start(run), run["seed"]): run["metrics"] for runs in _recorded("transfer") for run in runs}
     at, lines = transfer.condition(epsilon), []
@@ -227,7 +229,8 @@ def _method(p: dict) -> str:
 def _settings(p: dict) -> str:
     trained = {"all": "every layer", "frozen_bn": "normalisation held still", "head": "last layer"}[p["trainable"]]
     rate = " then ".join(dict.fromkeys(f"{p[name]:g}" for name in ("learning_rate", "defense_learning_rate")))
-    return f"{trained}, {p['epochs']} + {p['defense_epochs']} epochs, rate {rate}"
+    said = f"{trained}, {p['epochs']} + {p['defense_epochs']} epochs, rate {rate}"
+    return "usual" if said == USUAL else said
 
 
 def _before_after(found: list[tuple[dict | None, dict | None]], say: Callable[[list[dict]], str]) -> str:

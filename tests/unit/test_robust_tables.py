@@ -110,14 +110,14 @@ def test_an_adversarial_training_stands_in_both_states_beside_its_own_start(home
     trained_further(home, 70, name="at-longer", parameters=DEFENDED | {"epochs": 20})
     trained_further(home, 90, name="control", parameters=DEFENDED | {"defense_clean_share": 1.0})
     table = robust_tables.adversarial_trainings(0.003).set_index(["trained further on", "settings", "state"])
-    usual = "every layer, 5 + 5 epochs, rate 0.001"
+    usual = "usual"
     left = table.loc[("printed, ε = 0.001", usual, "as left")]
     assert left["seeds"] == 2 and left["clean"].startswith(f"{105 / 156:.1%} → {125 / 156:.1%} [")
     assert left["many steps"] == "–"
     again = table.loc[("printed, ε = 0.001", usual, "measured again")]
     assert again["clean"].startswith(f"{130 / 156:.1%} → {130 / 156:.1%} [")
     assert again["many steps"].startswith(f"{10 / 156:.1%} → {40 / 156:.1%} [")
-    longer = table.loc[("printed, ε = 0.001", usual.replace("5 +", "20 +"), "as left")]
+    longer = table.loc[("printed, ε = 0.001", robust_tables.USUAL.replace("5 +", "20 +"), "as left")]
     assert longer["clean"].startswith(f"{60 / 156:.1%} → {70 / 156:.1%} [")
     assert table.loc[("clean images", usual, "as left"), "clean"].startswith(f"{100 / 156:.1%} → {90 / 156:.1%} [")
     assert len(table) == 6
