@@ -21,7 +21,7 @@ def figures(n):
 
 
 def test_a_slider_holds_every_figure_with_its_own_words_and_needs_no_network():
-    labels = ['ε = 0, "clean"', "ε = 0.001 & more"]
+    labels, open_before = ['ε = 0, "clean"', "ε = 0.001 & more"], plt.get_fignums()
     made = lab.slider(figures(2), labels, name="size of the step", alt="An X-ray.")
     page = Reader()
     page.feed(made.data)
@@ -34,7 +34,7 @@ def test_a_slider_holds_every_figure_with_its_own_words_and_needs_no_network():
     bar = next(attrs for tag, attrs in page.tags if tag == "input")
     assert (bar["max"], bar["aria-valuetext"]) == ("1", labels[0])
     assert "http" not in made.data
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == open_before  # other tests may leave theirs
 
 
 def test_two_sliders_on_a_page_do_not_share_an_id():
