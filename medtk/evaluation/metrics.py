@@ -77,14 +77,12 @@ def cross_entropy(labels, probabilities) -> float:
 
 def balanced_accuracy(counts) -> float:
     """Mean recall over the classes that occur among the labels; ``counts`` as `confusion` gives them."""
-    present = counts.sum(axis=1) > 0
-    return float(np.mean(np.diag(counts)[present] / counts.sum(axis=1)[present]))
+    return float(np.mean(per_class(counts)["recall"][counts.sum(axis=1) > 0]))
 
 
 def macro_f1(counts) -> float:
     """Mean F1 over the classes among labels or predictions; ``counts`` as `confusion` gives them."""
-    total = counts.sum(axis=0) + counts.sum(axis=1)
-    return float(np.mean(2 * np.diag(counts)[total > 0] / total[total > 0]))
+    return float(np.mean(per_class(counts)["f1"][counts.sum(axis=0) + counts.sum(axis=1) > 0]))
 
 
 def per_class(counts) -> dict[str, np.ndarray]:
