@@ -24,8 +24,8 @@ install: $(READY) ## create .venv from requirements.lock
 book: $(READY) ## run every notebook with the quick settings and build the book
 	$(BIN)/medtk book --profile quick --jobs 2
 
-test: $(READY) ## run the whole suite
-	$(BIN)/python -m pytest --durations=5
+test: $(READY) ## run the whole suite, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=5
 
 lab: $(READY) ## open JupyterLab at the first notebook
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
@@ -49,6 +49,7 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.recording distillation dermamnist --networks densenet121 --temperatures 4 20 100
 	$(BIN)/python -m medtk.lab.recording attacks breastmnist pneumoniamnist --networks mobilenetv2 --seeds 0
 	$(BIN)/python -m medtk.lab.hospital_recording --ways fedavg centralised local fedbn --seeds 0
+	$(BIN)/python -m medtk.lab.hospital_recording --ways fedavg centralised local fedbn --n-train 600 --seeds 0
 	$(BIN)/python -m medtk.lab.hospital_recording --network small --size 32 --learning-rate 0.001 --ways fedavg centralised local fedbn fedprox median krum --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.hospital_recording --network small --size 32 --learning-rate 0.001 --ways fedavg local --alphas 0.1 1 10 --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.hospital_recording --network small --size 32 --learning-rate 0.001 --ways fedavg local --partitions iid quantity_skew --seeds 0 1 2

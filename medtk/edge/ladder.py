@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medtk.edge.runtime import _stored, blocks, open_network
+from medtk.edge.runtime import blocks, open_network, stored
 from medtk.errors import BadParameter, MedtkError
 
 LIMITS = (0.5, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 64, 96)
@@ -144,7 +144,7 @@ def _answer(file: Path, room_mb: float, runs: int) -> dict:
     try:
         network = open_network(file)
         end = network.get_input_details()[0]
-        network.set_tensor(end["index"], _stored(np.full(tuple(end["shape"]), 0.5, np.float32), end))
+        network.set_tensor(end["index"], stored(np.full(tuple(end["shape"]), 0.5, np.float32), end))
         network.invoke()
         return {"ms": min(blocks(network.invoke, repeats=3, runs=runs)["median_ms"])}
     except (MedtkError, MemoryError, OSError, RuntimeError, ValueError) as error:

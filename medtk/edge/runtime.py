@@ -83,7 +83,7 @@ def predict(file: Path, images: np.ndarray, *, threads: int = 1, batch_size: int
     for start in range(0, len(images), size):
         batch = images[start : start + size]
         filled = np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), np.float32)])
-        network.set_tensor(ends[0]["index"], _stored(filled, ends[0]))
+        network.set_tensor(ends[0]["index"], stored(filled, ends[0]))
         network.invoke()
         found.append(_real(network.get_tensor(ends[1]["index"]), ends[1])[: len(batch)])
     probabilities = np.concatenate(found) if found else np.zeros((0, ends[1]["shape"][-1]), np.float32)
@@ -94,7 +94,8 @@ def predict(file: Path, images: np.ndarray, *, threads: int = 1, batch_size: int
     return probabilities / np.maximum(probabilities.sum(axis=1, keepdims=True), 1e-9)
 
 
-def _stored(values: np.ndarray, end: dict) -> np.ndarray:
+def stored(values: np.ndarray, end: dict) -> np.ndarray:
+    """Numbers as an end of a network holds them: floats as they are, else rounded by its scale and zero point."""
     if end["dtype"] == np.float32:
         return values
     scale, zero = end["quantization"]
@@ -169,7 +170,7 @@ def _litert_answer(file: Path, threads: int) -> Callable:
         network = open_network(file, threads=threads)
         end = network.get_input_details()[0]
         image = np.random.default_rng(0).random(tuple(end["shape"]), np.float32)
-        network.set_tensor(end["index"], _stored(image, end))
+        network.set_tensor(end["index"], stored(image, end))
         network.invoke()
         return network.invoke
 

@@ -1,6 +1,7 @@
 """What a notebook imports: a run with its records, pictures, tables beside the paper, and checks of exercises."""
 
 from medtk.lab import (
+    adversarial_tables,
     attack_measures,
     attack_views,
     check,
@@ -43,6 +44,7 @@ from medtk.lab import (
     plots,
     private,
     private_views,
+    robust_plots,
     robust_tables,
     shortcut_plots,
     shortcut_tables,
@@ -57,6 +59,7 @@ from medtk.lab.session import Run, start
 
 __all__ = [
     "Run",
+    "adversarial_tables",
     "attack_measures",
     "attack_views",
     "check",
@@ -99,6 +102,7 @@ __all__ = [
     "plots",
     "private",
     "private_views",
+    "robust_plots",
     "robust_tables",
     "shortcut_plots",
     "shortcut_tables",

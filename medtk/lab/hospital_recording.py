@@ -20,7 +20,8 @@ from medtk.settings import results_home
 
 def planned(chosen: argparse.Namespace, seed: int) -> Iterator[Spec]:
     """Every combination that was asked for; alpha is varied only where the partition depends on it."""
-    fixed = {n: getattr(chosen, n) for n in ("network", "size", "weights", "rounds", "batch_size", "learning_rate")}
+    names = ("network", "size", "weights", "rounds", "batch_size", "learning_rate", "n_train")
+    fixed = {name: getattr(chosen, name) for name in names}
     for partition, way in itertools.product(chosen.partitions, chosen.ways):
         for alpha in chosen.alphas if partition in ("dirichlet", "quantity_skew") else [Spec.dirichlet_alpha]:
             yield Spec(way=way, partition=partition, dirichlet_alpha=alpha, seed=seed, **fixed)
@@ -51,7 +52,7 @@ def record(chosen: argparse.Namespace) -> None:
         if not specs:
             continue
         run = session.start("51", seed=seed, profile=profile(specs[0]))
-        dataset = run.load("chest_xray", size=specs[0].size)
+        dataset = run.load("chest_xray", size=specs[0].size, n_train=specs[0].n_train)
         if dataset.is_synthetic:
             raise DataUnavailable("chest_xray is not here, and synthetic images are never recorded.")
         model = hospital.network(specs[0], into=model)
@@ -76,6 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=usual.rounds)
     parser.add_argument("--batch-size", type=int, default=usual.batch_size)
     parser.add_argument("--learning-rate", type=float, default=usual.learning_rate)
+    parser.add_argument("--n-train", type=int, default=0, help="training images of all hospitals, 0 for all")
     try:
         record(parser.parse_args(arguments))
     except MedtkError as error:

@@ -45,6 +45,8 @@ class Spec:
         Side of the images in pixels.
     rounds, local_epochs, batch_size, learning_rate
         As in `medtk.federated.Settings`.
+    n_train : int
+        Training images of all hospitals together, drawn by the seed; 0 for all that there are.
     seed : int
         Of the partition, the starting weights and the training.
     """
@@ -60,6 +62,7 @@ class Spec:
     local_epochs: int = 1
     batch_size: int = 32
     learning_rate: float = 1e-4
+    n_train: int = 0
     seed: int = 0
 
     def __post_init__(self):
@@ -70,9 +73,8 @@ class Spec:
 def literal(spec: Spec) -> bool:
     """Whether a run is our reading of the study, whatever its network: its records answer Tables 1 and 2."""
     usual = Spec()
-    return all(getattr(spec, name) == getattr(usual, name) for name in ("way", "partition", "hospitals")) and (
-        spec.dirichlet_alpha == usual.dirichlet_alpha
-    )
+    decisive = ("way", "partition", "dirichlet_alpha", "hospitals", "n_train")
+    return all(getattr(spec, name) == getattr(usual, name) for name in decisive)
 
 
 def deviations(spec: Spec) -> list[str]:
@@ -88,6 +90,8 @@ def deviations(spec: Spec) -> list[str]:
         found.append(f"{spec.local_epochs} local epochs instead of {usual.local_epochs}")
     if spec.learning_rate != usual.learning_rate:
         found.append(f"learning rate {spec.learning_rate:g} instead of {usual.learning_rate:g}")
+    if spec.n_train:
+        found.append(f"{spec.n_train} training images instead of all")
     return found
 
 
@@ -125,6 +129,6 @@ def record_name(spec: Spec, which: str = "all") -> str:
     """File name of a record; settings that are not the usual ones are named in it."""
     alpha = f"{spec.dirichlet_alpha:g}" if spec.partition in ("dirichlet", "quantity_skew") else ""
     weights = "" if spec.weights == "auto" else f"-{spec.weights}"
-    changed = unusual(spec, Spec(), ("hospitals", "rounds", "local_epochs", "batch_size", "learning_rate"))
+    changed = unusual(spec, Spec(), ("hospitals", "rounds", "local_epochs", "batch_size", "learning_rate", "n_train"))
     base = f"{spec.partition}{alpha}-{spec.way}-{spec.network}{weights}-{spec.size}px"
     return f"{base}{changed}-{which}-s{spec.seed}"

@@ -235,7 +235,8 @@ def recorded_runs() -> dict[tuple, list[dict[str, dict]]]:
         if "all" in run:
             p = run["all"]["parameters"]
             alpha = p["dirichlet_alpha"] if p["partition"] in ("dirichlet", "quantity_skew") else "–"
-            settings.setdefault((tables.federated_setting(p), p["partition"], alpha, p["way"]), []).append(run)
+            setting = f"{tables.federated_setting(p)}, {p['n_train']:,} images"
+            settings.setdefault((setting, p["partition"], alpha, p["way"]), []).append(run)
     return settings
 
 

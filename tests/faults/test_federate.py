@@ -6,7 +6,6 @@ The tests of the module share the run, and go through it in order.
 import json
 import os
 import signal
-import time
 
 import httpx
 import numpy as np
@@ -14,44 +13,21 @@ import psutil
 import pytest
 from flwr.proto.control_pb2 import ListNodesRequest
 from flwr.supercore.control import ControlHttpClient
+from made_federation import PATIENCE, finished, until, write_hospitals
 
 from medtk import cli, data, federated
-from medtk.data import CATALOG, Dataset, Split
 from medtk.errors import MedtkError
 from medtk.federated import flower
 from medtk.federated.flower import processes, security
 from medtk.federated.flower.progress import read
 
 NAMES = ["hospital_1", "hospital_2", "hospital_3"]
-PATIENCE = 900  # seconds; a busy machine takes its time, and a test that waits for nothing is stopped all the same
-
-
-def images(n, seed):
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 2, n)
-    shown = random.random((n, 32, 32, 3), np.float32)
-    shown[..., 0] = 0.5 * shown[..., 0] + 0.5 * labels[:, None, None]
-    return Split(shown, labels.astype(np.int64))
 
 
 def call(*arguments):
     with pytest.raises(SystemExit) as end:
         cli.main(["federate", *map(str, arguments)])
     return end.value.code
-
-
-def until(folder, done):
-    """Wait until the status of a run is as it should be; a run that has failed never will be."""
-    end = time.monotonic() + PATIENCE
-    while not done(found := flower.status(folder)):
-        assert found["state"] not in ("failed", "stopped"), found
-        assert time.monotonic() < end, found
-        time.sleep(0.1)
-    return found
-
-
-def finished(found):
-    return found["state"] == "finished"
 
 
 def complete(entry):
@@ -62,9 +38,7 @@ def complete(entry):
 def run(tmp_path_factory):
     """Folder of a run of two rounds that is up, with three hospitals; beside it, their images."""
     home = tmp_path_factory.mktemp("federation")
-    whole = Dataset("small", images(60, 0), images(12, 1), images(12, 2), ("NORMAL", "PNEUMONIA"),
-                    CATALOG["pneumoniamnist"], "synthetic", "0" * 64)  # fmt: skip
-    data.write_hospitals(data.hospitals.split(whole, "quantity_skew", 3, dirichlet_alpha=5), home / "data")
+    write_hospitals(home / "data", 60, 3)
     settings = ["--size", 32, "--rounds", 2, "--batch-size", 8, "--learning-rate", 0.01, "--start-timeout", PATIENCE]
     places = ["--port", processes.free_port(), "--data", home / "data", "--heartbeat", 10]
     try:

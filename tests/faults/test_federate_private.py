@@ -1,14 +1,12 @@
 """Two hospitals as two processes that train with noise: the weights of one process, and an account that is told."""
 
-import time
 from functools import partial
 
 import numpy as np
 import pytest
-from test_federate import PATIENCE, images
+from made_federation import PATIENCE, finished, until, write_hospitals
 
 from medtk import data, federated, privacy
-from medtk.data import CATALOG, Dataset
 from medtk.federated import flower
 from medtk.federated.flower import processes
 
@@ -17,11 +15,9 @@ from medtk.federated.flower import processes
 def run(tmp_path_factory):
     """Folder of a run of one round with noise that has ended; beside it, the images."""
     home = tmp_path_factory.mktemp("private")
-    whole = Dataset("small", images(40, 0), images(12, 1), images(12, 2), ("NORMAL", "PNEUMONIA"),
-                    CATALOG["pneumoniamnist"], "synthetic", "0" * 64)  # fmt: skip
-    data.write_hospitals(data.hospitals.split(whole, "quantity_skew", 2, dirichlet_alpha=5), home / "data")
+    class_names = write_hospitals(home / "data", 40, 2)
     plan = flower.Plan(
-        ("hospital_1", "hospital_2"), whole.class_names, network="small_groups", size=32, rounds=1, batch_size=8,
+        ("hospital_1", "hospital_2"), class_names, network="small_groups", size=32, rounds=1, batch_size=8,
         optimizer="sgd", learning_rate=0.3, validate=False, noise_multiplier=0.8, clip_norm=0.5, delta=0.01, seed=3,
         round_timeout=PATIENCE, start_timeout=PATIENCE,
     )  # fmt: skip
@@ -30,10 +26,7 @@ def run(tmp_path_factory):
         for name in plan.hospitals:
             # Only a test may know where the noise comes from.
             flower.join(home / "run" / "invitations" / name, flower.Source(folder=str(home / "data"), noise_seed=3))
-        end = time.monotonic() + PATIENCE
-        while (found := flower.status(home / "run"))["state"] != "finished":
-            assert found["state"] not in ("failed", "stopped") and time.monotonic() < end, found
-            time.sleep(0.2)
+        until(home / "run", finished)
         yield home / "run"
     finally:
         flower.down(home / "run")

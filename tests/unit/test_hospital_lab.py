@@ -49,17 +49,24 @@ def test_unknown_ways_are_refused():
 def test_the_usual_settings_are_the_studys():
     assert hospital_spec.deviations(hospital.Spec()) == [] and hospital_spec.literal(hospital.Spec())
     assert hospital_recording.profile(hospital.Spec(rounds=20)) == "paper"
-    for change in ({"network": "small"}, {"size": 64}, {"rounds": 3}, {"local_epochs": 2}, {"learning_rate": 1e-3}):
+    for change in ({"network": "small"}, {"size": 64}, {"rounds": 3}, {"local_epochs": 2}, {"learning_rate": 1e-3},
+                   {"n_train": 600}):  # fmt: skip
         assert len(hospital_spec.deviations(hospital.Spec(**change))) == 1, change
         assert hospital_recording.profile(hospital.Spec(**change)) == "scaled"
-    for change in ({"way": "local"}, {"partition": "iid"}, {"dirichlet_alpha": 1.0}, {"hospitals": 4}):
+    for change in (
+        {"way": "local"},
+        {"partition": "iid"},
+        {"dirichlet_alpha": 1.0},
+        {"hospitals": 4},
+        {"n_train": 600},
+    ):
         assert not hospital_spec.literal(hospital.Spec(**change)), change
 
 
 def test_whatever_changes_a_run_changes_its_name():
     changes = [{}, {"way": "local"}, {"partition": "iid"}, {"dirichlet_alpha": 1.0}, {"hospitals": 4}, {"seed": 1}]
     changes += [{"network": "small"}, {"weights": "random"}, {"size": 64}, {"rounds": 10}, {"local_epochs": 2}]
-    changes += [{"batch_size": 16}, {"learning_rate": 1e-3}]
+    changes += [{"batch_size": 16}, {"learning_rate": 1e-3}, {"n_train": 600}]
     names = {hospital_spec.record_name(hospital.Spec(**change)) for change in changes}
     assert len(names) == len(changes)
     assert hospital_spec.record_name(hospital.Spec()) == "dirichlet0.5-fedavg-efficientnetv2s-100px-all-s0"
@@ -301,7 +308,7 @@ def test_recording_skips_what_is_there_and_refuses_synthetic_images(ledger, monk
         return small_networks.classifier(2, shape=input_shape, seed=seed)
 
     monkeypatch.setattr(models, "build_hospital", build, raising=False)
-    monkeypatch.setattr(lab.Run, "load", lambda self, name, size: xrays())
+    monkeypatch.setattr(lab.Run, "load", lambda self, name, size, n_train: xrays())
     arguments = ["--network", "small", "--size", "8", "--rounds", "1", "--partitions", "iid", "--seeds", "0", "1"]
     hospital_recording.main(arguments)
     found = records.read_all(ledger)
@@ -309,7 +316,7 @@ def test_recording_skips_what_is_there_and_refuses_synthetic_images(ledger, monk
     assert "four layers instead of EfficientNetV2-S" in found[0]["deviations"]
     hospital_recording.main(arguments)
     assert built == [0, 1] and records.read_all(ledger) == found
-    monkeypatch.setattr(lab.Run, "load", lambda self, name, size: xrays("synthetic"))
+    monkeypatch.setattr(lab.Run, "load", lambda self, name, size, n_train: xrays("synthetic"))
     with pytest.raises(SystemExit, match="never recorded"):
         hospital_recording.main([*arguments, "--seeds", "2"])
 

@@ -1,9 +1,10 @@
 """Paper 1's tables from the ledger: no two settings in one line, no praise for a network with one answer."""
 
 import ledger
+import matplotlib.pyplot as plt
 import pytest
 
-from medtk.lab import robust_tables
+from medtk.lab import adversarial_tables, robust_plots, robust_tables
 
 BASE = {"dataset": "breastmnist", "network": "mobilenetv2", "trainable": "all", "scaling": "unit", "epochs": 5,
         "batch_size": 32, "learning_rate": 0.001, "weights": "auto", "n_train": 546, "n_test": 156}  # fmt: skip
@@ -40,9 +41,9 @@ def attacks(home, clean, one, worst, seed=0, name="attacks", parameters=ATTACKED
 
 def test_an_empty_ledger_gives_empty_tables():
     assert len(robust_tables.moved()) == 0
-    assert len(robust_tables.adversarial_trainings(0.003)) == 0
+    assert len(adversarial_tables.adversarial_trainings(0.003)) == 0
     assert len(robust_tables.strong_attacks(0.003)) == 0
-    assert len(robust_tables.crafting_modes(0.003)) == 0
+    assert len(adversarial_tables.crafting_modes(0.003)) == 0
     assert robust_tables.attacks_in_words(0.003) == []
 
 
@@ -109,7 +110,7 @@ def test_an_adversarial_training_stands_in_both_states_beside_its_own_start(home
     transfer(home, 60, name="longer", parameters=BASE | {"epochs": 20})
     trained_further(home, 70, name="at-longer", parameters=DEFENDED | {"epochs": 20})
     trained_further(home, 90, name="control", parameters=DEFENDED | {"defense_clean_share": 1.0})
-    table = robust_tables.adversarial_trainings(0.003).set_index(["trained further on", "settings", "state"])
+    table = adversarial_tables.adversarial_trainings(0.003).set_index(["trained further on", "settings", "state"])
     usual = "usual"
     left = table.loc[("printed, ε = 0.001", usual, "as left")]
     assert left["seeds"] == 2 and left["clean"].startswith(f"{105 / 156:.1%} → {125 / 156:.1%} [")
@@ -117,7 +118,7 @@ def test_an_adversarial_training_stands_in_both_states_beside_its_own_start(home
     again = table.loc[("printed, ε = 0.001", usual, "measured again")]
     assert again["clean"].startswith(f"{130 / 156:.1%} → {130 / 156:.1%} [")
     assert again["many steps"].startswith(f"{10 / 156:.1%} → {40 / 156:.1%} [")
-    longer = table.loc[("printed, ε = 0.001", robust_tables.USUAL.replace("5 +", "20 +"), "as left")]
+    longer = table.loc[("printed, ε = 0.001", adversarial_tables.USUAL.replace("5 +", "20 +"), "as left")]
     assert longer["clean"].startswith(f"{60 / 156:.1%} → {70 / 156:.1%} [")
     assert table.loc[("clean images", usual, "as left"), "clean"].startswith(f"{100 / 156:.1%} → {90 / 156:.1%} [")
     assert len(table) == 6
@@ -129,7 +130,7 @@ def test_modes_of_crafting_are_compared_on_the_seeds_of_both(home):
         trained_further(home, 120, seed, "pgd", by_pgd, many)
     trained_further(home, CONSTANT - 5, 1, "batch", by_pgd | {"defense_crafting": "training"}, 95)
     trained_further(home, 110, 1, "trades", by_pgd | {"defense_method": "trades", "defense_crafting": "training"}, 95)
-    table = robust_tables.crafting_modes(0.003).set_index("trained further on")
+    table = adversarial_tables.crafting_modes(0.003).set_index("trained further on")
     found = table.loc["pgd, ε = 0.001"]
     assert found["seeds"] == 1 and found["many steps"] == f"{80 / 156:.1%}"
     assert found["many steps, change"].startswith(f"{1500 / 156:+.1f} [")
@@ -146,3 +147,21 @@ def test_three_seeds_give_the_interval_of_one_more_run():
     found = [{"accuracy": value, "n": 156} for value in (0.2, 0.9, 0.9)]
     assert robust_tables.accuracy(found) == "66.7% [0.0%, 100.0%]"
     assert robust_tables.accuracy(found[1:2]).startswith("90.0% [84.")
+
+
+def test_the_figure_of_trainings_crosses_a_network_with_one_answer(home):
+    transfer(home)
+    trained_further(home)
+    trained_further(home, CONSTANT - 5, name="pgd", parameters=DEFENDED | {"defense_method": "pgd"}, many=CONSTANT)
+    found = [one for one in adversarial_tables.trained_further(0.003) if one.state == "measured again"]
+    figure = robust_plots.before_after(found)
+    clean, one_step, many = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["clean", "one step", "many steps"]
+    named = [label.get_text() for label in clean.get_yticklabels()]
+    assert named == [f"breastmnist, mobilenetv2: {way}, ε = 0.001" for way in ("pgd", "printed")]
+    for axis in (clean, one_step, many):
+        ends = [line.get_marker() for line in axis.lines if line.get_marker() in ("o", "X")]
+        assert ends == ["o", "X", "o", "o"]  # before and after, by row
+    before = next(line for line in many.lines if line.get_marker() == "o" and line.get_ydata()[0] == 1)
+    assert before.get_xdata()[0] == pytest.approx(found[1].ways["many steps"][0][0]["balanced_accuracy"])
+    plt.close(figure)
