@@ -55,7 +55,8 @@ def gains(repeats: int = 1000, seed: int = 0) -> pd.DataFrame:
     for key, runs in everything().groupby(decide, sort=False):
         p = dict(zip(decide, key, strict=True))
         for way in [name for name in WAYS if name != "multi_modal"]:
-            line, told = {"setting": tables.federated_setting(p), "split": p["split"], "way": WAYS[way]}, []
+            setting, told = tables.federated_setting(p, p["backend"]), []
+            line = {"setting": setting, "split": p["split"], "way": WAYS[way]}
             for modality, title in TITLES.items():
                 own = runs[runs["modality"] == modality].pivot_table(
                     index="seed", columns="way", values="id", aggfunc="first"

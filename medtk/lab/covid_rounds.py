@@ -281,7 +281,8 @@ def together(home, split: str) -> list[tuple[dict, dict[tuple[str, str], dict]]]
 
 
 def _same(record: dict, other: dict) -> bool:
-    return all(record["parameters"][name] == other["parameters"][name] for name in SETTING)
+    same = all(record["parameters"][name] == other["parameters"][name] for name in SETTING)
+    return same and record["backend"] == other["backend"]
 
 
 __all__ = ["TREATMENTS", "Late", "after", "answers", "best_round", "late_recorded", "late_run", "members_and_others",

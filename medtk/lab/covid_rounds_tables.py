@@ -85,18 +85,18 @@ def recorded_traffic() -> pd.DataFrame:
     groups: dict[tuple, dict[str, list[np.ndarray]]] = {}
     for record in ledger(covid.EXPERIMENT):
         p = record["parameters"]
-        key = (tuple(p[name] for name in SETTING), p["way"])
+        key = (tuple(p[name] for name in SETTING), record["backend"], p["way"])
         kept = records.load_predictions(record, results_home())
         groups.setdefault(key, {}).setdefault(p["modality"], []).append(kept["rounds/megabytes"])
     lines = []
-    for (setting, way), found in sorted(
-        groups.items(), key=lambda item: (str(item[0][0]), list(WAYS).index(item[0][1]))
+    for (setting, backend, way), found in sorted(
+        groups.items(), key=lambda item: (str(item[0][:2]), list(WAYS).index(item[0][2]))
     ):
         p = dict(zip(SETTING, setting, strict=True))
         by_modality = [np.mean(runs, axis=0) for runs in found.values()]
         total = sum(rounds.sum() for rounds in by_modality)
         clients = len(by_modality) * p["clients"]
-        lines.append({"setting": tables.federated_setting(p), "way": WAYS[way],
+        lines.append({"setting": tables.federated_setting(p, backend), "way": WAYS[way],
                       "a client and round, MB": f"{total / clients / p['rounds']:.3f}",
                       "all clients and rounds, MB": f"{total:.1f}"})  # fmt: skip
     return pd.DataFrame(lines)
@@ -170,7 +170,8 @@ def recorded_fig_5() -> tuple[str, dict, dict, dict] | None:
                         for way, what in (("specialised", "distance"), ("multi_modal", "cosine")))  # fmt: skip
     notes = {"distance of the specialised models": distance, "cosine of the updates, one shared model": cosine}
     marks = covid_rounds.parting({"distance": distance, "cosine": cosine})
-    return f"{tables.federated_setting(p)}, split by {p['split']}, seed {record['seed']}", loss, notes, marks
+    setting = tables.federated_setting(p, record["backend"])
+    return f"{setting}, split by {p['split']}, seed {record['seed']}", loss, notes, marks
 
 
 def recorded_late() -> pd.DataFrame:

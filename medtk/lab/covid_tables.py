@@ -58,7 +58,7 @@ def recorded() -> pd.DataFrame:
     decide = [*SETTING, "backend", "split", "way"]
     for key, runs in everything().groupby(decide, sort=False):
         p = dict(zip(decide, key, strict=True))
-        line = {"setting": tables.federated_setting(p), "split": p["split"], "way": WAYS[p["way"]]}
+        line = {"setting": tables.federated_setting(p, p["backend"]), "split": p["split"], "way": WAYS[p["way"]]}
         line["seeds"] = runs["seed"].nunique()
         for modality, title in TITLES.items():
             own = runs[runs["modality"] == modality]
@@ -120,7 +120,8 @@ def table_iii(found: Mapping[str, Mapping[str, dict]] | None = None) -> pd.DataF
 def _same_but_split(record: dict, other: dict) -> bool:
     names = [*SETTING, "way", "modality"]
     mine, theirs = record["parameters"], other["parameters"]
-    same = all(mine[name] == theirs[name] for name in names) and record["seed"] == other["seed"]
+    same = all(mine[name] == theirs[name] for name in names)
+    same = same and all(record[name] == other[name] for name in ("seed", "backend"))
     return same and (mine["split"], theirs["split"]) == ("patient", "frame")
 
 
@@ -139,7 +140,7 @@ def cuts() -> pd.DataFrame:
         stored = records.load_predictions(record, results_home())
         after = np.flatnonzero(stored["rounds/models"] > 1)  # models that were tested at the end of a round
         lines.append({
-            "setting": tables.federated_setting(p), "split": p["split"], "seed": record["seed"],
+            "setting": tables.federated_setting(p, record["backend"]), "split": p["split"], "seed": record["seed"],
             "round of the cut": int(after[0]) + 1 if len(after) else "none", "first round allowed": allowed,
             # Older records know no mean update: it counted each client the same.
             "mean update counts": "images" if "rounds/mean_update" in stored else "clients",

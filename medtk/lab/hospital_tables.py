@@ -235,7 +235,7 @@ def recorded_runs() -> dict[tuple, list[dict[str, dict]]]:
         if "all" in run:
             p = run["all"]["parameters"]
             alpha = p["dirichlet_alpha"] if p["partition"] in ("dirichlet", "quantity_skew") else "–"
-            setting = f"{tables.federated_setting(p)}, {p['n_train']:,} images"
+            setting = f"{tables.federated_setting(p, run['all']['backend'])}, {p['n_train']:,} images"
             settings.setdefault((setting, p["partition"], alpha, p["way"]), []).append(run)
     return settings
 

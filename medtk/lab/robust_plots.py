@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
+from medtk.data import CATALOG
 from medtk.lab.adversarial_tables import Trained
 from medtk.lab.plots import PALETTE
 
@@ -21,13 +22,15 @@ def before_after(found: Sequence[Trained]) -> plt.Figure:
         In one state; settings that hold nothing to compare in a panel are left empty there.
     """
     ways = list(found[0].ways)
-    size = (3.1 * len(ways) + 3.2, 0.3 * len(found) + 1.3)
-    figure, axes = plt.subplots(1, len(ways), figsize=size, sharey=True, sharex=True)
+    size = (2.8 * len(ways) + 4, 0.3 * len(found) + 1.3)
+    figure, axes = plt.subplots(1, len(ways), figsize=size, sharey=True, sharex=True, layout="constrained")
     for axis, way in zip(axes, ways, strict=True):
         for row, one in enumerate(found):
             pairs = [pair for pair in one.ways[way] if None not in pair]
             if pairs:
                 _row(axis, row, pairs, collapsed=one.one_answer == f"{len(pairs)} of {len(pairs)}")
+                chance = 1 / len(CATALOG[one.data].class_names)
+                axis.plot([chance, chance], [row - 0.35, row + 0.35], color="0.6", linewidth=1, zorder=1)
         axis.set(title=way, xlabel="balanced accuracy", xlim=(0, 1))
         axis.grid(axis="y", visible=False)
         for row in range(1, len(found)):
@@ -35,21 +38,18 @@ def before_after(found: Sequence[Trained]) -> plt.Figure:
                 axis.axhline(row - 0.5, color="0.85", linewidth=0.8)
     axes[0].set_yticks(range(len(found)), [_called(one) for one in found], fontsize=8)
     axes[0].set_ylim(len(found) - 0.5, -0.5)
-    figure.tight_layout()
     return figure
 
 
 def _row(axis: plt.Axes, row: int, pairs: list[tuple[dict, dict]], *, collapsed: bool) -> None:
     before, after = np.array([[side["balanced_accuracy"] for side in pair] for pair in pairs]).T
     color = "0.45" if collapsed else PALETTE[0] if after.mean() >= before.mean() else PALETTE[1]
-    chance = 1 / len(pairs[0][1]["confusion"])
-    axis.plot([chance, chance], [row - 0.35, row + 0.35], color="0.6", linewidth=1)
     axis.plot([before.mean(), after.mean()], [row, row], color=color, linewidth=1.5)
     axis.plot(after, np.full(len(after), row), ".", color=color, markersize=3)
     axis.plot(before.mean(), row, "o", color=color, markerfacecolor="white", markersize=6)
-    axis.plot(after.mean(), row, "X" if collapsed else "o", color=color, markersize=6)
+    axis.plot(after.mean(), row, "X" if collapsed else "o", color=color, markersize=8 if collapsed else 6)
 
 
 def _called(one: Trained) -> str:
     settings = "" if one.settings == "usual" else f" ({one.settings})"
-    return f"{one.data}, {one.network}: {one.method}{settings}"
+    return f"{one.data}, {one.network}: {one.method}{settings}".replace("examples made", "crafted")

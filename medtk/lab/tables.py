@@ -155,19 +155,19 @@ def conditions(kept: dict[str, dict], ways: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(lines).T
 
 
-def federated_setting(parameters: Mapping) -> str:
+def federated_setting(parameters: Mapping, backend: str) -> str:
     """One line with what decides a federated run beside its images, its clients' shares, its way and its seed.
 
-    Where the parameters name a backend that is not TensorFlow, the line names it too.
+    The backend is named where it is not TensorFlow.
     """
     p = parameters
-    backend = "" if p.get("backend", "tensorflow") == "tensorflow" else f", on {p['backend']}"
+    computed = "" if backend == "tensorflow" else f", on {backend}"
     clinics = f"{p['clients']} clinics a modality, " if "clients" in p else ""
     weights = "" if p["weights"] == "auto" else f" ({p['weights']} weights)"
     epochs = f"{p['local_epochs']} epoch{'s' * (p['local_epochs'] > 1)}"
     return (
         f"{p['network']}{weights}, {p['size']} pixels, {clinics}{p['rounds']} rounds of {epochs}, "
-        f"batch {p['batch_size']}, rate {p['learning_rate']:g}{backend}"
+        f"batch {p['batch_size']}, rate {p['learning_rate']:g}{computed}"
     )
 
 
