@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Iterable
 from typing import Annotated
 
 import click
@@ -190,34 +191,45 @@ def sweep(
 
 @app.command()
 def report(
+    paper: Annotated[str, typer.Argument(help="One study, cell by cell; all studies in brief unless told.")] = "",
     as_json: Json = False,
     forensics: Annotated[bool, typer.Option("--forensics", help="What the printed numbers themselves say.")] = False,
 ) -> None:
     """Set the recorded results beside the printed numbers."""
-    from medtk.reproduction import compare
+    from medtk.reproduction import compare, papers
 
+    ids = [papers.load(paper).id] if paper else papers.IDS
     if forensics:
-        return _report_forensics(as_json)
-    home = settings.results_home()
-    found = compare.report(home)
+        return _report_forensics(ids, as_json)
+    found = compare.report(settings.results_home(), ids)
     if as_json:
         return print_json(found)
     columns = ["cells", "recorded", "reproduced", "direction", "differs", "not_testable", "unrecorded"]
     # Headings in two lines, so that an 80-column terminal shows them whole.
     headings = ["cells", "re-\ncorded", "repro-\nduced", "direc-\ntion", "differs", "not\ntestable", "un-\nrecorded"]
     table = Table("paper", *headings, title="Printed numbers", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for paper, counts in found["papers"].items():
-        table.add_row(paper, *(str(counts[column]) for column in columns))
+    for name, counts in found["papers"].items():
+        table.add_row(name, *(str(counts[column]) for column in columns))
     claims = Table("paper", "claim", "verdict", "reason", title="Claims")
     for claim in found["claims"]:
         claims.add_row(claim["paper"], claim["claim"], claim["verdict"], claim["reason"])
-    Console().print(table, claims)
+    Console().print(table, *([_cells(found["cells"])] if paper else []), claims)
 
 
-def _report_forensics(as_json: bool) -> None:
+def _cells(judged: list[dict]) -> Table:
+    from medtk.reproduction.quantities import shown
+
+    table = Table("table", "row", "column", "printed", "recorded", "verdict", title="Cells", box=box.SIMPLE)
+    for cell in judged:
+        numbers = ["" if cell[name] is None else shown(cell[name], cell["metric"]) for name in ("printed", "ours")]
+        table.add_row(cell["table"], cell["row"], cell["column"], *numbers, cell["verdict"])
+    return table
+
+
+def _report_forensics(ids: Iterable[str], as_json: bool) -> None:
     from medtk.reproduction import forensics, papers
 
-    found = {paper.id: forensics.findings(paper) for paper in papers.load_all()}
+    found = {name: forensics.findings(papers.load(name)) for name in ids}
     if as_json:
         return print_json(found)
     for paper, findings in found.items():

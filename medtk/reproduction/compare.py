@@ -19,13 +19,15 @@ LEVEL = 0.95
 WIDEST = 0.25
 
 
-def report(home) -> dict:
+def report(home, ids: Iterable[str] = papers.IDS) -> dict:
     """Everything that ``medtk report`` prints.
 
     Parameters
     ----------
     home : path
         Folder of records.
+    ids : iterable of str
+        Studies to look at.
 
     Returns
     -------
@@ -38,12 +40,12 @@ def report(home) -> dict:
         ``records``.
     """
     found = records.read_all(home)
-    judged, counts = cells(found), {}
-    for paper in papers.IDS:
+    judged, counts = cells(found, ids), {}
+    for paper in ids:
         tally = Counter(entry["verdict"] for entry in judged if entry["paper"] == paper)
         total = tally.total()
         counts[paper] = {"cells": total, "recorded": total - tally["unrecorded"]} | {v: tally[v] for v in VERDICTS}
-    return {"papers": counts, "cells": judged, "claims": claims(found, home)}
+    return {"papers": counts, "cells": judged, "claims": claims(found, home, ids)}
 
 
 def cells(found: list[dict], ids: Iterable[str] = papers.IDS) -> list[dict]:

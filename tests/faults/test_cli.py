@@ -250,6 +250,19 @@ def test_verify_and_report_of_an_empty_ledger(call):
     assert call("report", "--forensics")[0] == 0
 
 
+def test_report_of_one_study_lists_its_cells_and_no_other_study(call):
+    code, output, _ = call("report", "hospital", "--json")
+    found = json.loads(output)
+    assert code == 0 and list(found["papers"]) == ["hospital"]
+    assert {entry["paper"] for entry in found["cells"] + found["claims"]} == {"hospital"}
+    code, output, _ = call("report", "hospital")
+    assert code == 0 and "20,331,360" in output and "pgsl" not in output
+    code, output, _ = call("report", "hospital", "--forensics", "--json")
+    assert code == 0 and list(json.loads(output)) == ["hospital"]
+    code, _, errors = call("report", "hospitals")
+    assert code == 2 and "hospital" in errors and "Traceback" not in errors
+
+
 def test_lint_and_exercises(call, project):
     assert call("lint")[0] == 0
     (project / "notebooks" / "12_second_steps.ipynb").unlink()
