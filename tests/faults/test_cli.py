@@ -156,6 +156,8 @@ def start(project, *arguments):
         env={**os.environ, "MEDTK_ROOT": str(project)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A shell ignores Ctrl-C for what it starts in the background, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
