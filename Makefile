@@ -83,6 +83,7 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.edge_systems_recording distillation pneumoniamnist --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.edge_systems_recording distillation chest_xray
 	$(BIN)/python -m medtk.lab.edge_systems_recording search pneumoniamnist --seeds 0 1
+	$(BIN)/python -m medtk.lab.edge_systems_recording search pneumoniamnist --max-ms 0.05
 	$(BIN)/python -m medtk.lab.edge_systems_recording search chest_xray
 	$(BIN)/python -m medtk.lab.edge_systems_recording federated pneumoniamnist --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.edge_systems_recording transfer breastmnist --seeds 0 1 2
