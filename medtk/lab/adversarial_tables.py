@@ -88,8 +88,9 @@ def crafting_modes(epsilon: float) -> pd.DataFrame:
     DataFrame
         A line a data set, network and method: accuracy with the statistics measured again, on clean images and under
         many steps of `epsilon`, when the examples follow the network in use; and the points that examples by the
-        statistics of the batch are above it, with the interval of `moved`. *Balanced* is from the one to the other,
-        *one answer* counts the latter's networks that give every image the same, which no attack can change.
+        statistics of the batch are above it, as `medtk.lab.robust_tables.change` gives them. *Balanced* is from the
+        one to the other, *one answer* counts the latter's networks that give every image the same, which no attack
+        can change.
     """
     found = {robust_tables.setting(runs[0]): runs for runs in robust_tables.recorded("adversarial")}
     at, lines = transfer.condition(epsilon), []
