@@ -22,7 +22,7 @@ def before_after(found: Sequence[Trained]) -> plt.Figure:
         In one state; settings that hold nothing to compare in a panel are left empty there.
     """
     ways = list(found[0].ways)
-    size = (2.8 * len(ways) + 4, 0.3 * len(found) + 1.3)
+    size = (1.6 * len(ways) + 4.2, 0.3 * len(found) + 1.3)
     figure, axes = plt.subplots(1, len(ways), figsize=size, sharey=True, sharex=True, layout="constrained")
     for axis, way in zip(axes, ways, strict=True):
         for row, one in enumerate(found):
@@ -31,7 +31,7 @@ def before_after(found: Sequence[Trained]) -> plt.Figure:
                 _row(axis, row, pairs, collapsed=one.one_answer == f"{len(pairs)} of {len(pairs)}")
                 chance = 1 / len(CATALOG[one.data].class_names)
                 axis.plot([chance, chance], [row - 0.35, row + 0.35], color="0.6", linewidth=1, zorder=1)
-        axis.set(title=way, xlabel="balanced accuracy", xlim=(0, 1))
+        axis.set(title=way, xlabel="balanced accuracy", xlim=(-0.04, 1.04))
         axis.grid(axis="y", visible=False)
         for row in range(1, len(found)):
             if (found[row].data, found[row].network) != (found[row - 1].data, found[row - 1].network):
