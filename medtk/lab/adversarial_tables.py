@@ -33,11 +33,6 @@ class Trained:
     state: str
     ways: dict[str, list[tuple[dict | None, dict | None]]]
 
-    @property
-    def one_answer(self) -> str:
-        """How many of the trained networks give every image the same answer; empty for none."""
-        return single_answers([after for _, after in self.ways["clean"]])
-
 
 def trained_further(epsilon: float) -> Iterator[Trained]:
     """Every recorded adversarial training with the network that it started from, over the seeds that both have.
@@ -76,7 +71,7 @@ def adversarial_trainings(epsilon: float) -> pd.DataFrame:
         line |= {"settings": one.settings, "seeds": len(one.ways["clean"]), "state": one.state}
         line |= {name: _before_after(found, accuracy) for name, found in one.ways.items()}
         line |= {f"{name}, balanced": _before_after(found, balanced) for name, found in one.ways.items()}
-        lines.append(line | {"one answer": one.one_answer})
+        lines.append(line | {"one answer": single_answers([after for _, after in one.ways["clean"]])})
     return pd.DataFrame(lines)
 
 
