@@ -160,11 +160,6 @@ def load(paper: str) -> Paper:
     )
 
 
-def load_all() -> list[Paper]:
-    """All five studies, in the book's order."""
-    return [load(paper) for paper in IDS]
-
-
 def parse(text: str) -> tuple[float | None, int]:
     """Value and its decimals: ``"83.97%"`` gives (0.8397, 4), ``"1,024"`` (1024.0, 0), ``"—"`` (None, 0)."""
     digits = text.strip().removesuffix("%").strip().replace(",", "")
