@@ -115,7 +115,7 @@ def _method(p: dict) -> str:
     if p["defense_clean_share"] == 1:
         return "clean images"
     clean = f", {p['defense_clean_share']:.0%} of the images clean" if p["defense_clean_share"] else ""
-    mode = f", examples made in {p['defense_crafting']} mode" if "defense_crafting" in p else ""
+    mode = f", crafted in {p['defense_crafting']} mode" if "defense_crafting" in p else ""
     return f"{p['defense_method']}, ε = {p['defense_epsilon']:g}{clean}{mode}"
 
 

@@ -53,4 +53,4 @@ def _row(axis: plt.Axes, row: int, pairs: list[tuple[dict, dict]], *, collapsed:
 
 def _called(one: Trained) -> str:
     settings = "" if one.settings == "usual" else f" ({one.settings})"
-    return f"{one.data}, {one.network}: {one.method}{settings}".replace("examples made", "crafted")
+    return f"{one.data}, {one.network}: {one.method}{settings}"
