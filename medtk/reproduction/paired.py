@@ -1,5 +1,10 @@
-"""Two conditions on the same images: what differs from image to image, and how sure that makes of a mean."""
+"""Two conditions on the same images: what differs from image to image and from seed to seed, and how sure that is.
 
+Conditions of one record are of one network; which images were asked is then all the chance there is. Networks that
+were trained apart differ by more than that, though nothing differed but the seed. Only several seeds tell how much.
+"""
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +14,9 @@ from medtk.reproduction.evidence import Case, Evidence, Key
 from medtk.reproduction.quantities import FEWEST
 
 LEARNED = 0.05  # of balanced accuracy above naming one class: less is no classifier
+FEWEST_SEEDS = 3  # of two networks trained apart
+# Conditions in which no image carries a trace of its true label; a record's own is the first that it has.
+UNTOLD = ("server", "pgsl-guessed", "attacked-guessed", "unattacked")
 
 
 class Side(NamedTuple):
@@ -16,6 +24,24 @@ class Side(NamedTuple):
 
     record: dict
     condition: str
+
+
+class Pairs(NamedTuple):
+    """Two conditions on the same images.
+
+    Attributes
+    ----------
+    by_seed : list of array of float, shape (2, n)
+        A value an image and condition.
+    shared : bool
+        Whether every seed met the same images, so that more seeds are not more images.
+    apart : bool
+        Whether the conditions are of two records: of networks that were trained apart.
+    """
+
+    by_seed: list[np.ndarray]
+    shared: bool
+    apart: bool
 
 
 def sides(evidence: Evidence, key: Key) -> dict[int, Side]:
@@ -31,8 +57,14 @@ def sides(evidence: Evidence, key: Key) -> dict[int, Side]:
 
 
 def learned(side: Side) -> bool:
-    """Whether the classifier behind a condition is better than one that names one class for every image."""
-    found = side.record["metrics"][side.condition]
+    """Whether the network behind a condition is better than one that names one class for every image.
+
+    Asked, where the record says so, on images that carry no trace of their label: an attack made with the true label
+    writes it into the image, and to read it there is not to know the classes.
+    """
+    metrics = side.record["metrics"]
+    untold = next((name for name in (f"{side.condition}-guessed", *UNTOLD) if name in metrics), side.condition)
+    found = metrics[untold]
     if "balanced_accuracy" not in found:
         return True
     return found["balanced_accuracy"] >= 1 / len(found["confusion"]) + LEARNED
@@ -55,15 +87,59 @@ def answers(evidence: Evidence, one: Side, other: Side) -> tuple[np.ndarray, np.
     return _both(evidence, one, other, right)
 
 
-def span(differences: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean of differences over images; as wide as can be for fewer than `FEWEST` images.
+def pairs(read, evidence: Evidence, ours: dict[int, Side], theirs: dict[int, Side]) -> Pairs | None:
+    """Values of both sides, read by `errors` or `answers`, for each common seed; None if an image set differs."""
+    seeds = sorted(ours.keys() & theirs.keys())
+    found = [read(evidence, ours[seed], theirs[seed]) for seed in seeds]
+    if not found or any(pair is None for pair in found):
+        return None
+    labels = [evidence.predictions(ours[seed].record)["labels"] for seed in seeds]
+    shared = all(np.array_equal(one, labels[0]) for one in labels)
+    apart = any(ours[seed].record["id"] != theirs[seed].record["id"] for seed in seeds)
+    return Pairs([np.stack(pair) for pair in found], shared, apart)
 
-    Student's t takes a mean for nearly normal, which one of few squared errors is not.
+
+def gap(found: Pairs) -> tuple[float, float]:
+    """95 % interval of the mean of the first values less the second; see `span`."""
+    return span([first - second for first, second in found.by_seed], shared=found.shared, apart=found.apart)
+
+
+def span(by_seed: Sequence[np.ndarray], *, shared: bool = False, apart: bool = False) -> tuple[float, float]:
+    """95 % interval of a mean over images and seeds: the wider of what the images say and what the seeds say.
+
+    As wide as can be for fewer than `FEWEST` images: Student's t takes a mean for nearly normal, which one of few
+    squared errors is not. So it is for fewer than `FEWEST_SEEDS` seeds where networks were trained apart.
+
+    Parameters
+    ----------
+    by_seed : sequence of array of float, shape (n,)
+        A value an image, an array a seed.
+    shared, apart : bool
+        As in `Pairs`.
     """
-    if len(differences) < FEWEST:
+    images = np.mean(by_seed, axis=0) if shared else np.concatenate(by_seed)
+    center, half = float(np.mean([one.mean() for one in by_seed])), between_seeds(by_seed, apart=apart)
+    if len(images) < FEWEST:
         return -np.inf, np.inf
-    low, high = intervals.over_seeds(differences)[:2]
-    return float(low), float(high)
+    low, high = intervals.over_seeds(images)[:2]
+    half = max(half, (high - low) / 2)
+    return center - half, center + half
+
+
+def between_seeds(by_seed: Sequence[np.ndarray], *, apart: bool) -> float:
+    """Half the 95 % interval of a mean over seeds, from one value or array a seed; 0 for few seeds of one network."""
+    if len(by_seed) < FEWEST_SEEDS:
+        return np.inf if apart else 0.0
+    low, high = intervals.over_seeds([float(np.mean(one)) for one in by_seed])[:2]
+    return (high - low) / 2
+
+
+def too_few(found: Pairs) -> str:
+    """What stands behind a comparison that has too few images or seeds to decide anything; else nothing."""
+    if found.apart and len(found.by_seed) < FEWEST_SEEDS:
+        return f"; networks trained apart take {FEWEST_SEEDS} seeds, not {len(found.by_seed)}"
+    images = found.by_seed[0].shape[1] if found.shared else sum(one.shape[1] for one in found.by_seed)
+    return f"; {images} images are too few to tell" if images < FEWEST else ""
 
 
 def of(evidence: Evidence, dataset: str, experiment: str) -> list[dict]:
@@ -76,12 +152,6 @@ def case(evidence: Evidence, name: str, holds: bool | None, detail: str, keys: t
     if holds is not None:
         return Case(name, holds, detail, keys)
     return Case(name, None, detail, records=tuple(sorted({run.record for key in keys for run in evidence.runs[key]})))
-
-
-def pairs(read, evidence: Evidence, ours: dict[int, Side], theirs: dict[int, Side]) -> np.ndarray | None:
-    """Values of both sides, image by image over all common seeds, shape (2, n); None if an image set differs."""
-    found = [read(evidence, ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
-    return np.concatenate(found, axis=1) if found and all(pair is not None for pair in found) else None
 
 
 def _both(evidence: Evidence, one: Side, other: Side, read) -> tuple[np.ndarray, np.ndarray] | None:

@@ -1,7 +1,7 @@
 """Rules for the claims of the study on split learning about squared errors: Fig. 3, Table I and what the map tells.
 
-Recorded conditions are compared on the same images, and a difference within what the images differ decides nothing.
-Printed numbers have no images; they are compared as they stand.
+Recorded conditions are compared on the same images, and a difference within what images and seeds differ decides
+nothing. Printed numbers have no images; they are compared as they stand.
 """
 
 from collections import defaultdict
@@ -11,7 +11,6 @@ import numpy as np
 from medtk.reproduction import paired
 from medtk.reproduction.evidence import SLIGHT, Case, Evidence, Key, percent
 from medtk.reproduction.paired import Side
-from medtk.reproduction.quantities import FEWEST
 
 NAMES = {"mias_paper": "MIAS", "mnist": "MNIST"}
 DATASETS = ("MIAS", "MNIST")
@@ -77,25 +76,18 @@ def map_withheld(evidence: Evidence) -> list[Case]:
         ids, readers = tuple(r["id"] for r in runs), {"map": "subtracted", "map reader": "subtracted by reader"}
         readers = {reader: name for reader, name in readers.items() if all(reader in r["metrics"] for r in runs)}
         stored = [evidence.predictions(r) for r in runs]
-        read = {reader: np.concatenate([one[f"{reader}/explained"] for one in stored]) for reader in readers}
-        best = max(read, key=lambda reader: read[reader].mean())
-        explained = f"{percent(read[best].mean())} of the map's squares explained"
+        read = {reader: [one[f"{reader}/explained"] for one in stored] for reader in readers}
+        best = max(read, key=lambda reader: np.mean(read[reader]))
+        explained = f"{percent(np.mean(read[best]))} of the map's squares explained"
         if paired.span(read[best])[0] < READS:
             cases.append(Case(NAMES[dataset], None, f"the map was not read: {explained}", records=ids))
             continue
-        with_map, without = (
-            np.concatenate([one[f"{name}/mse"] for one in stored]) for name in (readers[best], "first layer")
-        )
-        sign = _beyond(with_map - without)
-        detail = f"{explained}, error {with_map.mean():.3g} with the map taken off, {without.mean():.3g} without"
-        cases.append(Case(NAMES[dataset], None if sign == 0 else sign > 0, detail, records=ids))
+        both = [(one[f"{readers[best]}/mse"], one["first layer/mse"]) for one in stored]
+        low, high = paired.span([off - on for off, on in both])
+        off, on = np.mean(both, axis=(0, 2))
+        detail = f"{explained}, error {off:.3g} with the map taken off, {on:.3g} without"
+        cases.append(Case(NAMES[dataset], True if low > 0 else False if high < 0 else None, detail, records=ids))
     return cases
-
-
-def _beyond(differences: np.ndarray) -> int:
-    """Sign of a mean difference over images; 0 where its 95 % interval holds 0."""
-    low, high = paired.span(differences)
-    return (low > 0) - (high < 0)
 
 
 def _larger(evidence: Evidence, key: Key, other: Key) -> int | None:
@@ -104,10 +96,13 @@ def _larger(evidence: Evidence, key: Key, other: Key) -> int | None:
         values = evidence.values((key, other))
         return int(np.sign(values[0] - values[1]))
     both = _pairs(evidence, key, other)
-    return None if both is None else _beyond(both[0] - both[1])
+    if both is None:
+        return None
+    low, high = paired.gap(both)
+    return (low > 0) - (high < 0)
 
 
-def _pairs(evidence: Evidence, key: Key, other: Key) -> np.ndarray | None:
+def _pairs(evidence: Evidence, key: Key, other: Key) -> paired.Pairs | None:
     return paired.pairs(paired.errors, evidence, paired.sides(evidence, key), paired.sides(evidence, other))
 
 
@@ -122,11 +117,12 @@ def _errors(evidence: Evidence, rows, *, larger: bool) -> list[Case]:
                 cases.append(Case(title, None, "not all recorded"))
                 continue
             both, sign = _pairs(evidence, *keys), _larger(evidence, *keys)
-            ours, other = values if both is None else both.mean(axis=1)
+            ours, other = values if both is None else np.mean([pair.mean(axis=1) for pair in both.by_seed], axis=0)
             detail = f"error {ours:.3g} beside {other:.3g}"
             if both is not None:
-                detail += f" on the same {both.shape[1]} images"
-                detail += ", too few to tell" if both.shape[1] < FEWEST else ""
+                detail += f" on the same {both.by_seed[0].shape[1]} images"
+                detail += f" in each of {len(both.by_seed)} seeds" if len(both.by_seed) > 1 else ""
+                detail += paired.too_few(both)
             elif sign is None:
                 detail += ", of other images"
             cases.append(paired.case(evidence, title, (sign > 0) == larger if sign else None, detail, keys))
@@ -166,8 +162,11 @@ def _hidden(evidence: Evidence, name: str, both: list[tuple[list[Side], list[Sid
         ids |= {side.record["id"] for side in best}
     if not gains:
         return Case(name, None, "not all recorded on the same images")
-    low, high = paired.span(np.concatenate(gains))
+    low, high = paired.span(gains, apart=both[0][0][0].record["id"] != both[0][1][0].record["id"])
     before, after = np.mean(shares, axis=0)
-    detail = f"the best attack leaves {percent(after)} of the mean image's error, {percent(before)} without the method"
+    detail = (
+        f"the best attack leaves {percent(after)} of the mean image's error, {percent(before)} without the method; "
+        f"less than {SLIGHT:.0%} more counts as nothing, {len(gains)} {'seeds' if len(gains) > 1 else 'seed'}"
+    )
     holds = True if low > SLIGHT else False if high < SLIGHT else None
     return Case(name, holds, detail, records=tuple(sorted(ids)))
