@@ -25,7 +25,7 @@ VERDICTS = {
 
 def cells(paper: str) -> list[dict]:
     """Judged cells of a paper, from the records of this project; no other paper is looked at, and no claim."""
-    return compare.cells(records.read_all(results_home()), [paper])
+    return compare.cells(records.read_all(results_home()), results_home(), [paper])
 
 
 def beside_paper(paper: str, table: str, *, rows: str = "", this_run: dict | None = None) -> pd.DataFrame:

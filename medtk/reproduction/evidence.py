@@ -159,8 +159,9 @@ def compare(evidence: Evidence, name: str, keys: tuple[Key, ...], judge: Callabl
 
 
 def falls(values) -> tuple[bool, str]:
-    """Whether each value is below the one before."""
-    return all(b < a for a, b in pairwise(values)), " → ".join(percent(value) for value in values)
+    """Whether each value is below the one before, and the last below the first by more than `SLIGHT`."""
+    down = all(b < a for a, b in pairwise(values)) and values[-1] < values[0] - SLIGHT
+    return down, " → ".join(percent(value) for value in values)
 
 
 def drops(values) -> tuple[bool, str]:

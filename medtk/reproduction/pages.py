@@ -1,6 +1,7 @@
 """The ledger as pages of the book: Markdown made from `medtk.reproduction.compare.report`, never typed."""
 
 from medtk.reproduction import forensics, papers
+from medtk.reproduction.paired import FEWEST_SEEDS, LEARNED
 from medtk.reproduction.quantities import FEWEST, METRICS, shown
 
 # Words carry the verdict; the sign helps to find it on a full page, in any colour and without one.
@@ -18,15 +19,22 @@ CLAIM_WORDS = {
     "differs": "✗ does not hold",
 }
 RULE = f"""A number is **reproduced** when the printed value lies inside our 95 % interval: where there are
-three or more runs, where one more would fall; else Wilson's interval for the test images. **Direction holds**
-when both numbers lie on the same side of a reference: what always giving the commonest class would reach, or
-the number that the paper sets beside it (for attacked images the value on clean ones). A run at smaller settings
-that meets a number, or one from random weights where the paper starts from ImageNet's, shows a direction at most.
+three or more runs, where one more would fall; else from the lowest to the highest end of Wilson's intervals, one a
+run, for the test images. **Direction holds** when both numbers lie on the same side of a reference: what always giving
+the commonest class would reach, or the number that the paper sets beside it (for attacked images the value on clean
+ones). Ours is on a side of the latter when the same images say so at the same seeds. A run at smaller settings
+that meets a number, or one from random weights where the paper starts from ImageNet's, shows a direction at most; one
+that misses it **differs**, and the sentence says what the run has less of.
+
 Nothing can be told where the interval of a share is wider than 25 points, or that of another quantity wider than
-its value, nor from a network that gives every image the same answer, nor from a squared error over fewer than
-{FEWEST} images. A claim compares conditions on the seeds that
-all of them were recorded with, wants more than 1 point of difference, and ranks no network that starts from random
-weights against one that does not. Runs on synthetic images and quick runs never count."""
+its value, nor from networks that have not learned, whose balanced accuracy on clean images is less than
+{100 * LEARNED:.0f} points above one answer for all, nor from a squared error over fewer than {FEWEST} images. A run
+whose network gives every image the same answer is left out, and the sentence says so.
+
+A claim compares conditions on the seeds that all of them were recorded with, wants more than 1 point of difference
+where it is about accuracies alone, and ranks no network that starts from random weights against one that does not.
+Where it is about one image after the other, a difference must be more than images and seeds explain, and two networks
+that were trained apart need {FEWEST_SEEDS} seeds. Runs on synthetic images and quick runs never count."""
 
 
 def scoreboard_page(report: dict) -> str:

@@ -9,14 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from medtk.data import CATALOG
 from medtk.evaluation import intervals
 from medtk.reproduction.evidence import Case, Evidence, Key
 from medtk.reproduction.quantities import FEWEST
 
 LEARNED = 0.05  # of balanced accuracy above naming one class: less is no classifier
 FEWEST_SEEDS = 3  # of two networks trained apart
-# Conditions in which no image carries a trace of its true label; a record's own is the first that it has.
-UNTOLD = ("server", "pgsl-guessed", "attacked-guessed", "unattacked")
+# Conditions in which no image carries a trace of its true label; a record's own is the first that it has. A guessed
+# label is the last resort: what a network reads from it is the guess, which may be right.
+UNTOLD = ("server", "unattacked", "pgsl-guessed", "attacked-guessed")
 
 
 class Side(NamedTuple):
@@ -63,11 +65,12 @@ def learned(side: Side) -> bool:
     writes it into the image, and to read it there is not to know the classes.
     """
     metrics = side.record["metrics"]
-    untold = next((name for name in (f"{side.condition}-guessed", *UNTOLD) if name in metrics), side.condition)
-    found = metrics[untold]
-    if "balanced_accuracy" not in found:
+    untold = next((name for name in UNTOLD if name in metrics), side.condition)
+    found, name = metrics[untold], side.record["data"]["name"]
+    known = len(found.get("confusion", ())) or len(CATALOG[name].class_names if name in CATALOG else ())
+    if "balanced_accuracy" not in found or not known:
         return True
-    return found["balanced_accuracy"] >= 1 / len(found["confusion"]) + LEARNED
+    return found["balanced_accuracy"] >= 1 / known + LEARNED
 
 
 def errors(evidence: Evidence, one: Side, other: Side) -> tuple[np.ndarray, np.ndarray] | None:
@@ -93,10 +96,15 @@ def pairs(read, evidence: Evidence, ours: dict[int, Side], theirs: dict[int, Sid
     found = [read(evidence, ours[seed], theirs[seed]) for seed in seeds]
     if not found or any(pair is None for pair in found):
         return None
-    labels = [evidence.predictions(ours[seed].record)["labels"] for seed in seeds]
-    shared = all(np.array_equal(one, labels[0]) for one in labels)
+    shared = same_images(evidence, [ours[seed].record for seed in seeds])
     apart = any(ours[seed].record["id"] != theirs[seed].record["id"] for seed in seeds)
     return Pairs([np.stack(pair) for pair in found], shared, apart)
+
+
+def same_images(evidence: Evidence, records: Sequence[dict]) -> bool:
+    """Whether the records of several seeds are of the same images: more seeds are then not more images."""
+    labels = [evidence.predictions(record)["labels"] for record in records]
+    return all(np.array_equal(one, labels[0]) for one in labels)
 
 
 def gap(found: Pairs) -> tuple[float, float]:

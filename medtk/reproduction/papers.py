@@ -9,7 +9,7 @@ from medtk.errors import UnknownName
 from medtk.reproduction.quantities import METRICS, constant
 
 # Of such a cell at most its side of another one can be judged.
-SCALE = "A squared error above 1 is impossible for pixels from 0 to 1, and the paper names no scale."
+SCALE = "Its column holds errors above 1, impossible for squared pixels from 0 to 1, and the paper names no scale."
 IDS = ("robust_transfer", "clustered_covid", "pgsl", "lightweight", "hospital")
 
 
@@ -174,6 +174,8 @@ def parse(text: str) -> tuple[float | None, int]:
 
 def _cells(paper: str, table: dict, datasets: dict) -> list[Cell]:
     cells, columns = [], table["columns"]
+    # One value above 1 shows that a column of squared errors is not of pixels from 0 to 1.
+    beyond = [any((parse(row["printed"][i])[0] or 0) > 1 for row in table["rows"]) for i in range(len(columns))]
     settings = table.get("column_needs", [{}] * len(columns))
     for row in table["rows"]:
         for i, (column, text) in enumerate(zip(columns, row["printed"], strict=True)):
@@ -202,8 +204,7 @@ def _cells(paper: str, table: dict, datasets: dict) -> list[Cell]:
                     reference=reference,
                     majority=None if share is None else constant(metric, share, classes),
                     missing="" if printed is not None else _missing(row, column),
-                    given=table.get("given", "")
-                    or ("" if reference or metric != "mse" or (printed or 0) <= 1 else SCALE),
+                    given=table.get("given", "") or (SCALE if metric == "mse" and beyond[i] and not reference else ""),
                     command=row.get("command", table["command"]).format(**needs),
                 )
             )

@@ -10,6 +10,7 @@ from medtk.reproduction import (
     rules,
     rules_clustered_covid,
     rules_clustered_covid_rounds,
+    rules_defenses,
     rules_hospital,
     rules_lightweight,
     rules_lightweight_systems,
@@ -21,7 +22,7 @@ from medtk.reproduction.papers import Claim
 
 # Modules with the rules of a paper.
 BOOKS = {
-    "robust_transfer": (rules,),
+    "robust_transfer": (rules, rules_defenses),
     "clustered_covid": (rules_clustered_covid, rules_clustered_covid_rounds),
     "pgsl": (rules_pgsl, rules_pgsl_errors),
     "lightweight": (rules_lightweight, rules_lightweight_systems),

@@ -31,7 +31,7 @@ def test_a_table_judges_its_own_paper_alone(monkeypatch, tmp_path):
     monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
     seen = {"judge": set(), "_claim": set()}
     judge, claim = compare.judge, compare._claim
-    monkeypatch.setattr(compare, "judge", lambda cell, found: seen["judge"].add(cell.paper) or judge(cell, found))
+    monkeypatch.setattr(compare, "judge", lambda cell, *rest: seen["judge"].add(cell.paper) or judge(cell, *rest))
     monkeypatch.setattr(
         compare, "_claim", lambda one, paper, *rest: seen["_claim"].add(paper) or claim(one, paper, *rest)
     )
