@@ -1,6 +1,7 @@
 """Which records answer a printed cell: one configuration of several, one run a seed."""
 
 import json
+from collections.abc import Mapping
 
 from medtk import data
 from medtk.reproduction.papers import Cell
@@ -17,6 +18,21 @@ PREFERRED = {
 def counted(found: list[dict]) -> list[dict]:
     """Records that may count: not from synthetic images or the reader's own, not from the quick profile."""
     return [r for r in found if r["data"]["source"] not in ("synthetic", "folder") and r["profile"] != "quick"]
+
+
+def measured_again(stored: Mapping) -> dict:
+    """What a record holds by condition, where it can of the network with its normalisation statistics measured again.
+
+    A condition ``x`` of such a network is stored as ``reestimated-x``, the clean one as ``reestimated``.
+    """
+    start = "reestimated"
+    again = {name[len(start) + 1 :] or "clean": found for name, found in stored.items() if name.startswith(start)}
+    return {**stored, **again}
+
+
+def restated(record: dict) -> dict:
+    """A record with the metrics of `measured_again`: claims and cells then ask that network."""
+    return record | {"metrics": measured_again(record["metrics"])}
 
 
 def answering(cell: Cell, found: list[dict]) -> list[dict]:

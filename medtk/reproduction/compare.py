@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from medtk.reproduction import papers, records, rulebook
-from medtk.reproduction.answers import answering, comparable, counted, value_of
-from medtk.reproduction.evidence import Evidence, Run, key_of, printed, reading
+from medtk.reproduction.answers import answering, comparable, counted, measured_again, restated, value_of
+from medtk.reproduction.evidence import Case, Evidence, Run, key_of, printed, reading
 from medtk.reproduction.judging import judge
 from medtk.reproduction.papers import Cell
 
@@ -78,20 +78,27 @@ def claims(found: list[dict], home=None, ids: Iterable[str] = papers.IDS) -> lis
     judged = []
     for paper in map(papers.load, ids):
         evidence, elsewhere = _evidence(paper, found, home)
+        again, _ = _evidence(paper, [restated(record) for record in found], home, measured_again)
+        if again.records == evidence.records:
+            again = None
         own = printed(paper)
-        judged += [_claim(claim, paper.id, evidence, elsewhere, own) for claim in paper.claims]
+        judged += [_claim(claim, paper.id, evidence, elsewhere, own, again) for claim in paper.claims]
     return judged
 
 
-def _claim(claim: papers.Claim, paper: str, evidence: Evidence, elsewhere: bool, own: Evidence) -> dict:
+def _claim(
+    claim: papers.Claim, paper: str, evidence: Evidence, elsewhere: bool, own: Evidence, again: Evidence | None
+) -> dict:
     if claim.untestable:
         said = {"verdict": "not_testable", "reason": claim.untestable, "records": []}
         return {"paper": paper, "claim": claim.text, **said}
     cases = rulebook.cases(claim, paper, evidence)
     tested = [case for case in cases if case.holds is not None]
     held = sum(case.holds for case in tested)
-    alone = [c.holds for c in rulebook.cases(claim, paper, own) if c.holds is not None]
-    aside = f" The paper's own numbers support it in {sum(alone)} of {len(alone)} cases." if alone else ""
+    aside = _tally(rulebook.cases(claim, paper, own), "The paper's own numbers support it in")
+    other = [] if again is None else rulebook.cases(claim, paper, again)
+    if [case.holds for case in other] != [case.holds for case in cases]:
+        aside = _tally(other, "With normalisation statistics measured again it holds in") + aside
     if not tested:
         verdict = "not_testable" if elsewhere and cases else "unrecorded"
         said = "No comparable run is recorded for it." if verdict == "not_testable" else "No run is recorded for it."
@@ -124,15 +131,24 @@ def _claim(claim: papers.Claim, paper: str, evidence: Evidence, elsewhere: bool,
     }
 
 
-def _evidence(paper: papers.Paper, found: list[dict], home) -> tuple[Evidence, bool]:
-    """Comparable recorded accuracies, and whether there are recorded ones that are not comparable."""
+def _tally(cases: list[Case], said: str) -> str:
+    decided = [case.holds for case in cases if case.holds is not None]
+    return f" {said} {sum(decided)} of {len(decided)} cases." if decided else ""
+
+
+def _evidence(paper: papers.Paper, found: list[dict], home, named=dict) -> tuple[Evidence, bool]:
+    """Comparable recorded accuracies, and whether there are recorded ones that are not comparable.
+
+    `named` gives what is stored of a record under the names of its conditions.
+    """
     runs, elsewhere, mine = {}, False, _of(paper, found)
     for cell in paper.cells:
         group = answering(cell, mine)
         if group and comparable(group[0], cell):
             runs.setdefault(key_of(cell), tuple(_run(record, cell) for record in group))
         elsewhere |= bool(group) and not comparable(group[0], cell)
-    return Evidence(runs, mine, None if home is None else reading(home)), elsewhere
+    read = None if home is None else reading(home)
+    return Evidence(runs, mine, read and (lambda record: named(read(record)))), elsewhere
 
 
 def _of(paper: papers.Paper, found: list[dict]) -> list[dict]:

@@ -34,7 +34,8 @@ whose network gives every image the same answer is left out, and the sentence sa
 A claim compares conditions on the seeds that all of them were recorded with, wants more than 1 point of difference
 where it is about accuracies alone, and ranks no network that starts from random weights against one that does not.
 Where it is about one image after the other, a difference must be more than images and seeds explain, and two networks
-that were trained apart need {FEWEST_SEEDS} seeds. Runs on synthetic images and quick runs never count."""
+that were trained apart need {FEWEST_SEEDS} seeds. Where the same networks with normalisation statistics measured
+again answer otherwise, that is said beside the verdict. Runs on synthetic images and quick runs never count."""
 
 
 def scoreboard_page(report: dict) -> str:

@@ -302,6 +302,19 @@ def test_the_book_says_of_every_claim_what_the_command_says(tmp_path, monkeypatc
     assert said == "✓ holds" and said in line
 
 
+def test_a_claim_says_what_networks_measured_again_answer(tmp_path):
+    """As training left it the network gives one answer; measured again it can be attacked."""
+    again = {"reestimated": 131} | {f"reestimated-epsilon=0.00{i}": 131 - 10 * i for i in range(1, 6)}
+    ledger.write(tmp_path, 114, extra=again | {f"epsilon=0.00{i}": 114 for i in range(1, 6)}, cells=ledger.table_two())
+    found = records.read_all(tmp_path)
+    at = next(i for i, claim in enumerate(PAPER.claims) if claim.id == "attack_lowers")
+    claim = compare.claims(found, tmp_path)[at]
+    assert claim["verdict"] == "not_testable" and "no seed at which every network has learned" in claim["reason"]
+    assert "measured again it holds in 1 of 1 cases" in claim["reason"]
+    plain = [record | {"metrics": {k: v for k, v in record["metrics"].items() if k[:2] != "re"}} for record in found]
+    assert "measured again" not in compare.claims(plain, tmp_path)[at]["reason"]
+
+
 def test_conditions_are_compared_on_the_seeds_that_both_have(tmp_path):
     """Seed 1 alone would say that the attack helps; only seed 0 was recorded with and without it."""
     attacked(tmp_path, [131, 120, 110, 100, 90, 80])
