@@ -1,12 +1,13 @@
 """Defences against attacks on a trained classifier, and how to tell whether one holds.
 
 `adversarial` trains on attacked images, `distillation` on another network's answers, `inputs` alters the image before
-the network sees it, and `adaptive` asks of any of them whether the attack failed or only its gradient.
+the network sees it, `straight_through` lets attacks pass such a change, and `adaptive` asks of any of them whether the
+attack failed or only its gradient.
 """
 
 from importlib import import_module
 
-__all__ = ["adaptive", "adversarial", "distillation", "inputs", "losses", "students"]
+__all__ = ["adaptive", "adversarial", "distillation", "inputs", "losses", "straight_through", "students"]
 
 
 def __getattr__(name: str):

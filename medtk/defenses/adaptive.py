@@ -2,7 +2,8 @@
 
 A network whose gradient is zero, or points nowhere, looks robust to every attack that follows the gradient and is not.
 Athalye, Carlini and Wagner (2018), "Obfuscated gradients give a false sense of security", section 3.1, list how such a
-network behaves; `evaluate_adaptively` looks for each of these signs.
+network behaves; `evaluate_adaptively` looks for each of these signs. A change of the images before the network, such
+as JPEG, comes with it through `medtk.defenses.straight_through`.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from medtk import attacks, models
+from medtk.attacks.common import at_least
 from medtk.defenses.masking import FEWEST, Check, signs
 from medtk.errors import BadParameter
 from medtk.models.gradients import loss_gradient, scores
@@ -42,8 +44,9 @@ class Report:
     step_sizes, epsilons : dict
         Accuracy by step size of the iterative attack, and by budget of PGD.
     surface : dict
-        ``distances``, shape (9,), from -2 epsilon to 2 epsilon; and ``loss``, shape (9, 9), the mean cross-entropy
-        that many steps along the sign of the gradient (rows) and along random signs (columns).
+        ``images``, how many it is the mean of; ``distances``, shape (9,), from -2 epsilon to 2 epsilon; and ``loss``,
+        shape (9, 9), the mean cross-entropy that far along the sign of the gradient (rows) and along random signs
+        (columns).
     checks : tuple of Check
     verdict : str
         One sentence: ``gradients masked: ...``, ``no sign of masking ...``, ``nothing to attack: ...`` or ``too few
@@ -119,8 +122,9 @@ def evaluate_adaptively(
     Raises
     ------
     BadParameter
-        If `epsilon` or `tolerance` is out of its range, or the labels are not those of the images.
+        If `epsilon`, `tolerance` or `surface_images` is out of its range, or the labels are not those of the images.
     """
+    at_least(1, surface_images=surface_images)
     if not 0 < epsilon < 1 or not 0 <= tolerance < 1:
         raise BadParameter(f"epsilon must be above 0 and below 1, tolerance 0 or more, not {epsilon} and {tolerance}.")
     images, labels = np.asarray(images, np.float32), np.asarray(labels)
@@ -222,7 +226,7 @@ def _surface(model, images, labels, gradients, chosen, epsilon, n, seed) -> dict
             if len(chosen):
                 found = scores(model, x + along * uphill + across * aside).astype(float)
                 loss[row, column] = -np.mean(log_softmax(found, axis=1)[np.arange(len(x)), labels[chosen]])
-    return {"distances": distances, "loss": loss}
+    return {"images": len(chosen), "distances": distances, "loss": loss}
 
 
 def _verdict(checks: tuple[Check, ...], accuracy: dict, n: int, seen: set[int], epsilon: float) -> str:
