@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from medtk.lab import robust_tables, transfer
-from medtk.lab.robust_tables import accuracy, balanced, single_answers
+from medtk.lab.robust_tables import accuracy, auc, balanced, single_answers
 
 USUAL = "every layer, 5 + 5 epochs, rate 0.001"  # of an adversarial training; a column of it says "usual"
 CHOICES = (*robust_tables.CHOICES, "n_train", "n_test")
@@ -18,14 +18,16 @@ class Trained:
 
     Attributes
     ----------
-    data, network, weights, method, settings, state : str
-        `settings` is ``usual`` for `USUAL`; `state` is ``as left`` or ``measured again``.
+    data, label, network, weights, method, settings, state : str
+        `label` is the data set as `medtk.lab.robust_tables.named` calls it; `settings` is ``usual`` for `USUAL`;
+        `state` is ``as left`` or ``measured again``.
     ways : dict
         From ``clean``, ``one step`` and ``many steps`` to pairs of metrics (start, after), one a seed; None where a
         side is not recorded.
     """
 
     data: str
+    label: str
     network: str
     weights: str
     method: str
@@ -52,8 +54,8 @@ def trained_further(epsilon: float) -> Iterator[Trained]:
             ways = {name: [(b.get(named(key)), a.get(named(key))) for b, a in pairs]
                     for name, key in (("clean", "clean"), ("one step", at))}  # fmt: skip
             ways["many steps"] = [(a.get(named(f"base-pgd-{at}")), a.get(named(f"pgd-{at}"))) for _, a in pairs]
-            weights = runs[0]["weights"]["source"]
-            yield Trained(p["dataset"], p["network"], weights, _method(p), _settings(p), state, ways)
+            start = (robust_tables.named(runs[0]), p["network"], runs[0]["weights"]["source"])
+            yield Trained(p["dataset"], *start, method(p), _settings(p), state, ways)
 
 
 def adversarial_trainings(epsilon: float) -> pd.DataFrame:
@@ -62,15 +64,16 @@ def adversarial_trainings(epsilon: float) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Accuracy and balanced accuracy before → after; the interval is that of `medtk.lab.robust_tables.accuracy` for
-        the second.
+        Accuracy, balanced accuracy and AUC before → after; the interval is that of `medtk.lab.robust_tables.accuracy`
+        for the second.
     """
     lines = []
     for one in trained_further(epsilon):
-        line = {"data": one.data, "network": one.network, "weights": one.weights, "trained further on": one.method}
+        line = {"data": one.label, "network": one.network, "weights": one.weights, "trained further on": one.method}
         line |= {"settings": one.settings, "seeds": len(one.ways["clean"]), "state": one.state}
         line |= {name: _before_after(found, accuracy) for name, found in one.ways.items()}
-        line |= {f"{name}, balanced": _before_after(found, balanced) for name, found in one.ways.items()}
+        for what, say in (("balanced", balanced), ("AUC", auc)):
+            line |= {f"{name}, {what}": _before_after(found, say) for name, found in one.ways.items()}
         lines.append(line | {"one answer": single_answers([after for _, after in one.ways["clean"]])})
     return pd.DataFrame(lines)
 
@@ -83,9 +86,8 @@ def crafting_modes(epsilon: float) -> pd.DataFrame:
     DataFrame
         A line a data set, network and method: accuracy with the statistics measured again, on clean images and under
         many steps of `epsilon`, when the examples follow the network in use; and the points that examples by the
-        statistics of the batch are above it, as `medtk.lab.robust_tables.change` gives them. *Balanced* is from the
-        one to the other, *one answer* counts the latter's networks that give every image the same, which no attack
-        can change.
+        statistics of the batch are above it, as `medtk.lab.robust_tables.change` gives them. *Balanced* and *AUC* are
+        from the one to the other, *one answer* counts the latter's networks that give every clean image the same.
     """
     found = {robust_tables.setting(runs[0]): runs for runs in robust_tables.recorded("adversarial")}
     at, lines = transfer.condition(epsilon), []
@@ -96,12 +98,13 @@ def crafting_modes(epsilon: float) -> pd.DataFrame:
         same = {name: value for name, value in p.items() if name != "defense_crafting"}
         usual = {run["seed"]: run for run in found.get(robust_tables.setting(runs[0] | {"parameters": same}), [])}
         pairs = [(usual[run["seed"]]["metrics"], run["metrics"]) for run in runs if run["seed"] in usual]
-        line = {"data": p["dataset"], "network": p["network"], "trained further on": _method(same)}
+        line = {"data": robust_tables.named(runs[0]), "network": p["network"], "trained further on": method(same)}
         line["seeds"] = len(pairs)
         for name, condition in (("clean", "reestimated"), ("many steps", transfer.reestimated(f"pgd-{at}"))):
             line[name], line[f"{name}, change"] = robust_tables.change(list(usual.values()), runs, condition, condition)
             both = [(before[condition], after[condition]) for before, after in pairs]
-            line[f"{name}, balanced"] = _before_after(both, balanced) if both else "–"
+            for what, say in (("balanced", balanced), ("AUC", auc)):
+                line[f"{name}, {what}"] = _before_after(both, say) if both else "–"
         line["one answer"] = single_answers([after["reestimated"] for _, after in pairs])
         lines.append(line)
     return pd.DataFrame(lines)
@@ -111,7 +114,8 @@ def _start(record: dict) -> str:
     return robust_tables.setting(record, CHOICES)
 
 
-def _method(p: dict) -> str:
+def method(p: dict) -> str:
+    """What a network was trained further on, in words, from the parameters of its record."""
     if p["defense_clean_share"] == 1:
         return "clean images"
     clean = f", {p['defense_clean_share']:.0%} of the images clean" if p["defense_clean_share"] else ""

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medtk.data import Dataset
-from medtk.evaluation import intervals
+from medtk.evaluation import intervals, metrics
 from medtk.lab.attack_measures import MEASURES, Attacked, conditions, limited, sizes
 from medtk.lab.plots import MARKERS, PALETTE, gallery, stamp
 
@@ -20,6 +20,8 @@ UNITS = {"rms": "root mean square", "linf": "largest", "share": "share of values
 def within_budget(found: dict[str, Attacked], clean: np.ndarray, dataset: Dataset, epsilon: float) -> pd.DataFrame:
     """What is still right under each attack that keeps to epsilon, and under the worst of all for each image.
 
+    AUC stands beside it: it also falls where every image keeps the one answer that a network gives.
+
     Parameters
     ----------
     found : dict
@@ -31,15 +33,19 @@ def within_budget(found: dict[str, Attacked], clean: np.ndarray, dataset: Datase
     """
     split = dataset.test
     kept = conditions(found, clean, split, epsilon)
-    lines = [{"attack": "none", "sees": "", "settings": "", "still right": share_right(clean, split.labels)}]
+    lines = [{"attack": "none", "sees": "", "settings": "", **_scored(clean, split.labels)}]
     for name, one in found.items():
         if name not in MEASURES:
-            right = share_right(one.probabilities, split.labels)
             lines.append({"attack": name, "sees": SEES.get(name, "gradients"), "settings": one.settings,
-                          "still right": right, "seconds": f"{one.seconds:.1f}"})  # fmt: skip
-    worst = share_right(kept[f"worst-epsilon={epsilon:g}"], split.labels)
-    lines.append({"attack": "worst of all", "sees": "", "settings": "per image", "still right": worst})
+                          **_scored(one.probabilities, split.labels), "seconds": f"{one.seconds:.1f}"})  # fmt: skip
+    worst = _scored(kept[f"worst-epsilon={epsilon:g}"], split.labels)
+    lines.append({"attack": "worst of all", "sees": "", "settings": "per image", **worst})
     return pd.DataFrame(lines).fillna("")
+
+
+def _scored(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, str]:
+    area = metrics.auc(labels, probabilities)
+    return {"still right": share_right(probabilities, labels), "AUC": "–" if area is None else f"{area:.3f}"}
 
 
 def smallest_changes(found: dict[str, Attacked], clean: np.ndarray, dataset: Dataset, epsilon: float) -> pd.DataFrame:

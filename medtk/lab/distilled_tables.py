@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
+from medtk import training
 from medtk.attacks.common import margin
 from medtk.data import Split
-from medtk.evaluation import intervals
+from medtk.defenses import distillation
+from medtk.evaluation import intervals, metrics
 from medtk.lab import robust_tables
 from medtk.models.gradients import cross_entropy, loss_gradient, scores
 from medtk.reproduction import records
@@ -18,7 +20,6 @@ from medtk.settings import results_home
 # Keras' own bound: it keeps probabilities this far from 0 and 1 before it takes their logarithm.
 CLIPPED = 1e-7
 SETTINGS = {
-    "data": "dataset",
     "teacher": "network",
     "statistics": "student_teacher_statistics",
     "student": "student",
@@ -86,7 +87,7 @@ def gradients(networks: Mapping[str, keras.Model], split: Split, epsilon: float,
     DataFrame
         One line a network and loss: ``norm``, the median over images of the gradient's L1 norm; ``zero``, the share
         of images whose gradient is exactly zero; ``before`` and ``after``, how many of the ``images`` are right
-        without and with the ascent.
+        without and with the ascent; ``answers``, the scores with the ascent, shape (n, classes).
     """
     lines = []
     for name, model in networks.items():
@@ -94,8 +95,9 @@ def gradients(networks: Mapping[str, keras.Model], split: Split, epsilon: float,
             norms = gradient_norms(model, split, loss)
             moved = ascent(model, split, epsilon, loss, steps=steps)
             line = {"network": name, "loss": what, "norm": np.median(norms), "zero": np.mean(norms == 0)}
-            line |= {"before": _right(model, split.images, split.labels), "after": _right(model, moved, split.labels)}
-            lines.append(line | {"images": len(split)})
+            before, after = (scores(model, images) for images in (split.images, moved))
+            line |= {"before": _right(before, split.labels), "after": _right(after, split.labels)}
+            lines.append(line | {"images": len(split), "answers": after})
     return pd.DataFrame(lines)
 
 
@@ -113,11 +115,11 @@ def gradients_shown(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def hidden_in_words(found: pd.DataFrame, network: str) -> list[str]:
+def hidden_in_words(found: pd.DataFrame, network: str, labels: np.ndarray) -> list[str]:
     """What the lines of one network in `gradients` say about its gradients, in sentences.
 
     The verdict is *masked* where the ascent of another loss leaves fewer images right than that of the probabilities,
-    and the two 95 % intervals do not meet.
+    by McNemar's exact test, since all losses meet the same images. Two losses are tried, so each at half of 5 %.
     """
     lines = found[found["network"] == network].set_index("loss")
     probabilities, given, gap = (lines.loc[what] for what in LOSSES)
@@ -127,10 +129,8 @@ def hidden_in_words(found: pd.DataFrame, network: str) -> list[str]:
             f"- along the {what}, {line['zero']:.1%} of the gradients are exactly zero, "
             f"and many steps leave {line['after']} of {line['before']} right answers."
         )
-    strongest = min(given["after"], gap["after"])
-    low = intervals.wilson(probabilities["after"], probabilities["images"])[0]
-    high = intervals.wilson(strongest, probabilities["images"])[1]
-    if high < low:
+    tests = [intervals.mcnemar(labels, probabilities["answers"], other["answers"]) for other in (given, gap)]
+    if any(test.only_a > test.only_b and test.p < 0.05 / len(tests) for test in tests):
         said.append("The gradient of its probabilities is masked: another loss breaks what that one left.")
     elif probabilities["zero"] > 0:
         said.append("Some gradients are zero, but no other loss breaks clearly more: no masking can be shown here.")
@@ -153,8 +153,8 @@ def robust_in_words(answers: Mapping[str, tuple[np.ndarray, np.ndarray]], labels
     -------
     list of str
         A sentence on each network, one on the student and its control beside the teacher, and one on the student
-        beside its control: McNemar's exact test on the attacked images. The last is missing, and the one before says
-        so, where student or control gives every image the same answer.
+        beside its control: McNemar's exact test on the attacked images. Where student or control gives every image the
+        same answer, its AUC stands beside it, the last is missing, and the one before says so.
     """
     said, lost, constant = [], {}, set()
     for name, both in answers.items():
@@ -162,13 +162,15 @@ def robust_in_words(answers: Mapping[str, tuple[np.ndarray, np.ndarray]], labels
         lost[name] = before - after
         if len(np.unique(both[0].argmax(axis=1))) == 1:
             constant.add(name)
-        one = " It gives every image the same answer." if name in constant else ""
+        areas = [metrics.auc(labels, probabilities) for probabilities in both]
+        shown = "" if None in areas else f"; its AUC goes from {areas[0]:.3f} to {areas[1]:.3f}"
+        one = f" It gives every image the same answer{shown}." if name in constant else ""
         said.append(f"{name}: {before} of {len(labels)} right, {after} under the attack.{one}")
     teacher, student, control = list(answers)[:3]
     pair = f"“{student}” and “{control}”"
     if constant & {student, control}:
         said.append(
-            "A network with one answer has nothing to lose, so this run says nothing of what the teacher added."
+            "Where every image gets one answer, accuracy tells little: this run does not say what the teacher added."
         )
         return said
     if max(lost[student], lost[control]) < lost[teacher]:
@@ -187,8 +189,8 @@ def gradient_norms(model: keras.Model, split: Split, loss: Callable = cross_entr
     return np.abs(loss_gradient(model, split.images, split.labels, loss=loss)).sum(axis=(1, 2, 3))
 
 
-def _right(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> int:
-    return int(np.sum(scores(model, images).argmax(axis=1) == labels))
+def _right(answers: np.ndarray, labels: np.ndarray) -> int:
+    return int(np.sum(answers.argmax(axis=1) == labels))
 
 
 def share_of(right: int, n: int) -> str:
@@ -211,16 +213,16 @@ def students(paper: str, epsilon: float) -> pd.DataFrame:
     -------
     DataFrame
         Accuracy of the teacher and of the student: clean, under one step on itself, under one step on the teacher,
-        and under many steps on itself, with intervals as in `medtk.lab.robust_tables.accuracy`; balanced accuracy on
-        clean images, how many students give every image the same answer, and the accuracy of always saying the
-        commonest class. No lines from an empty ledger.
+        and under many steps on itself, with intervals as in `medtk.lab.robust_tables.accuracy`; balanced accuracy and
+        AUC on clean images, how many students give every image the same answer, and the accuracy of always saying the
+        commonest class. Runs in one line differ in nothing but the seed; *otherwise* says what no other column does.
+        No lines from an empty ledger.
     """
     home = results_home()
-    groups: dict[tuple, list[dict]] = {}
+    groups: dict[str, list[dict]] = {}
     for record in records.read_all(home):
         if (record["paper"], record["experiment"]) == (paper, "distillation"):
-            known = record["parameters"]
-            groups.setdefault(tuple(known.get(name) for name in SETTINGS.values()), []).append(record)
+            groups.setdefault(robust_tables.setting(record), []).append(record)
     ways = {
         "teacher, clean": "teacher",
         "clean": "clean",
@@ -229,16 +231,34 @@ def students(paper: str, epsilon: float) -> pd.DataFrame:
         "many steps": f"pgd-epsilon={epsilon:g}",
     }
     lines = []
-    for setting, runs in sorted(groups.items(), key=lambda group: tuple(map(str, group[0]))):
-        line = dict(zip(SETTINGS, setting, strict=True))
+    for runs in sorted(groups.values(), key=_place):
+        known = runs[0]["parameters"]
+        line = {"data": robust_tables.named(runs[0]), "weights": runs[0]["weights"]["source"]}
+        line |= {what: known.get(name) for what, name in SETTINGS.items()} | {"otherwise": _otherwise(runs[0])}
         line["teacher's T"] = line["T"] if line["teacher's T"] is None else line["teacher's T"]
         line["seeds"] = len(runs)
         for what, name in ways.items():
             found = [record["metrics"][name] for record in runs if name in record["metrics"]]
             line[what] = robust_tables.accuracy(found) if found else "–"
         clean = [record["metrics"]["clean"] for record in runs]
-        line |= {"clean, balanced": robust_tables.balanced(clean), "one answer": robust_tables.single_answers(clean)}
+        line |= {"clean, balanced": robust_tables.balanced(clean), "clean, AUC": robust_tables.auc(clean)}
+        line["one answer"] = robust_tables.single_answers(clean)
         counts = np.bincount(records.load_predictions(runs[0], home)["labels"])
         lines.append(line | {"constant": f"{counts.max() / counts.sum():.1%}"})
-    columns = [*SETTINGS, "seeds", *ways, "clean, balanced", "one answer", "constant"]
-    return pd.DataFrame(lines, columns=columns)
+    scored = ["clean, balanced", "clean, AUC", "one answer", "constant"]
+    return pd.DataFrame(lines, columns=["data", "weights", *SETTINGS, "otherwise", "seeds", *ways, *scored])
+
+
+def _place(runs: list[dict]) -> tuple[str, ...]:
+    known = runs[0]["parameters"]
+    return robust_tables.named(runs[0]), *(str(known.get(name)) for name in SETTINGS.values())
+
+
+def _otherwise(record: dict) -> str:
+    """What else is not as usual: the teacher's training, the student's batches and rate."""
+    p, usual = record["parameters"], distillation.Spec(training.Spec(record["parameters"]["network"]))
+    said = [f"teacher: {words}" for words in robust_tables.departures(record)]
+    for name in ("batch_size", "learning_rate"):
+        if p[f"student_{name}"] != getattr(usual, name):
+            said.append(f"student: {name.replace('_', ' ')} {p[f'student_{name}']:g}")
+    return ", ".join(said)

@@ -15,7 +15,7 @@ def before_after(found: Sequence[Trained]) -> plt.Figure:
     """Balanced accuracy before and after training further, a row a setting and a panel a way to test.
 
     An open circle is the mean before, a filled one the mean after, and a dot is one seed. A cross takes the place of
-    the filled circle where every network gives all images the same answer. The short upright line is chance.
+    the filled circle where every network gives all clean images the same answer. The short upright line is chance.
 
     Parameters
     ----------
@@ -53,4 +53,4 @@ def _row(axis: plt.Axes, row: int, pairs: list[tuple[dict, dict]], *, collapsed:
 
 def _called(one: Trained) -> str:
     settings = "" if one.settings == "usual" else f" ({one.settings})"
-    return f"{one.data}, {one.network}: {one.method}{settings}"
+    return f"{one.label}, {one.network}: {one.method}{settings}"

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medtk import training
+from medtk.data import CATALOG
 from medtk.evaluation import intervals
 from medtk.reproduction import papers, records
 from medtk.reproduction.quantities import one_answer
@@ -39,6 +40,12 @@ def setting(record: dict, names: Iterable[str] | None = None) -> str:
     return json.dumps([*first, p if names is None else {name: p.get(name) for name in names}], sort_keys=True)
 
 
+def named(record: dict) -> str:
+    """Data set of a record, for a table. Other images than the official ones are called what they are, and counted."""
+    name, source = record["parameters"]["dataset"], record["data"]["source"]
+    return name if source == "official" else f"{name} ({source}, n={record['metrics']['clean']['n']})"
+
+
 def accuracy(found: list[dict]) -> str:
     """Mean accuracy over seeds with a 95 % interval, in words.
 
@@ -59,10 +66,22 @@ def balanced(found: list[dict]) -> str:
     return f"{mean(one['balanced_accuracy'] for one in found):.1%}"
 
 
+def auc(found: list[dict]) -> str:
+    """Mean area under the ROC curve over seeds; a dash where it is not defined."""
+    values = [one["auc"] for one in found]
+    return "–" if None in values else f"{mean(values):.3f}"
+
+
 def single_answers(found: list[dict]) -> str:
     """How many of these networks give every image the same answer; empty for none."""
     same = sum(map(one_answer, found))
     return f"{same} of {len(found)}" if same else ""
+
+
+def paired(reference: list[dict], runs: list[dict]) -> list[tuple[dict, dict]]:
+    """Records of the two sides on the seeds that both have."""
+    before, after = ({run["seed"]: run for run in side} for side in (reference, runs))
+    return [(before[seed], after[seed]) for seed in sorted(before.keys() & after.keys())]
 
 
 def change(reference: list[dict], runs: list[dict], condition: str, of: str = "clean") -> tuple[str, str]:
@@ -79,16 +98,18 @@ def change(reference: list[dict], runs: list[dict], condition: str, of: str = "c
     -------
     tuple of str
         Accuracy, and the change in points with its 95 % interval: over seeds if there are three or more, else over
-        the test images; dashes if no seed is common.
+        the test images. Dashes if no seed is common. The change is a dash too where all networks of both sides give
+        one answer to every image: that compares two classes, not two choices.
     """
-    before, after = ({run["seed"]: run for run in side} for side in (reference, runs))
-    seeds = sorted(before.keys() & after.keys())
-    if not seeds:
+    pairs = paired(reference, runs)
+    if not pairs:
         return "–", "–"
-    left = mean(before[seed]["metrics"][of]["accuracy"] for seed in seeds)
-    each = np.array([_right(after[s], condition) - _right(before[s], of) for s in seeds])
-    low, high = intervals.over_seeds(each.mean(axis=1) if len(seeds) >= 3 else each.mean(axis=0))
-    return f"{left:.1%}", f"{100 * each.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    left = f"{mean(before['metrics'][of]['accuracy'] for before, _ in pairs):.1%}"
+    if all(one_answer(b["metrics"][of]) and one_answer(a["metrics"][condition]) for b, a in pairs):
+        return left, "–"
+    each = np.array([_right(after, condition) - _right(before, of) for before, after in pairs])
+    low, high = intervals.over_seeds(each.mean(axis=1) if len(pairs) >= 3 else each.mean(axis=0))
+    return left, f"{100 * each.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def _right(record: dict, condition: str) -> np.ndarray:
@@ -103,18 +124,19 @@ def choices(dataset: str) -> pd.DataFrame:
     images, see `medtk.lab.transfer.statistics_refreshed`; ``constant`` is what always answering the commonest class
     of the test images scores.
     """
-    columns = ["network", "trained", "pixels", "weights", "seed", "while training", "test", "balanced", "re-estimated"]
+    columns = ["data", "network", "trained", "pixels", "weights", "seed"]
+    scored = ["while training", "test", "balanced", "AUC", "re-estimated", "constant"]
     lines = []
     for record in (record for runs in recorded("transfer") for record in runs):
         p, metrics = record["parameters"], record["metrics"]
         if p["dataset"] == dataset:
-            settings = [p["network"], p["trainable"], p["scaling"], record["weights"]["source"], record["seed"]]
+            settings = [named(record), p["network"], p["trainable"], p["scaling"], record["weights"]["source"]]
             clean = metrics["clean"]
-            scores = [record["while_training"]["accuracy"], clean["accuracy"], clean["balanced_accuracy"]]
+            scores = [record["while_training"]["accuracy"], clean["accuracy"], clean["balanced_accuracy"], clean["auc"]]
             again = metrics.get("reestimated", {}).get("accuracy", float("nan"))
             counts = np.bincount(records.load_predictions(record, results_home())["labels"])
-            lines.append([*settings, *scores, again, counts.max() / counts.sum()])
-    return pd.DataFrame(lines, columns=[*columns, "constant"]).sort_values(columns[:5])
+            lines.append([*settings, record["seed"], *scores, again, counts.max() / counts.sum()])
+    return pd.DataFrame(lines, columns=columns + scored).sort_values(columns)
 
 
 def moved() -> pd.DataFrame:
@@ -126,26 +148,55 @@ def moved() -> pd.DataFrame:
         A line a data set, network and choice. ``as left, same seeds`` is the plainest reading of the paper: every
         layer trained, [0, 1], as training left it. ``change`` is in points of accuracy on the seeds that both have.
         Its 95 % interval is over these seeds if there are three or more; else it is over the test images, and then
-        says nothing of other seeds.
+        says nothing of other seeds. ``one answer`` counts the networks that give every image the same, ``one answer,
+        as left`` those of them that the change starts from.
     """
     printed = {(c.needs["dataset"], c.needs["network"]): c.text for c in papers.load(PAPER).cells if c.table == "I"}
     images, found, lines = ("n_train", "n_test"), recorded("transfer"), []
     plain = {setting(runs[0], images): runs for runs in found if not _unusual(runs[0])}
     for runs in sorted(found, key=_departures):
         p, reference = runs[0]["parameters"], plain.get(setting(runs[0], images), [])
-        said = [WORDS.get(pair, f"{pair[0].replace('_', ' ')} {pair[1]}") for pair in _unusual(runs[0])]
+        said = departures(runs[0])
         for condition in ("clean", "reestimated"):
             if condition not in runs[0]["metrics"]:
                 continue
             choice = [*said, *(["statistics measured again"] if condition == "reestimated" else [])]
             shown = [run["metrics"][condition] for run in runs]
-            line = {"data": p["dataset"], "network": p["network"], "weights": runs[0]["weights"]["source"]}
+            line = {"data": named(runs[0]), "network": p["network"], "weights": runs[0]["weights"]["source"]}
             line |= {"choice": ", ".join(choice) or "as left", "seeds": len(runs), "accuracy": accuracy(shown)}
             beside = change(reference, runs, condition) if choice else ("", "")
             line |= dict(zip(("as left, same seeds", "change"), beside, strict=True))
-            line |= {"balanced": balanced(shown), "one answer": single_answers(shown)}
+            line |= {"balanced": balanced(shown), "AUC": auc(shown), "one answer": single_answers(shown)}
+            started = paired(reference, runs) if choice else []
+            line["one answer, as left"] = single_answers([before["metrics"]["clean"] for before, _ in started])
             lines.append(line | {"printed": printed.get((p["dataset"], p["network"]), "")})
     return pd.DataFrame(lines)
+
+
+def unlearnt() -> list[str]:
+    """A sentence on each recorded choice with a network that learnt nothing while it trained."""
+    said = []
+    for runs in sorted(recorded("transfer"), key=_departures):
+        p, dead = runs[0]["parameters"], sum(map(_learnt_nothing, runs))
+        if dead:
+            choice = ", ".join(departures(runs[0])) or "as left"
+            said.append(
+                f"{named(runs[0])}, {p['network']}, {choice}: {dead} of {len(runs)} learnt nothing while training at "
+                f"rate {p['learning_rate']:g}. That is no evidence about the choice."
+            )
+    return said
+
+
+def _learnt_nothing(record: dict) -> bool:
+    """One answer, an AUC of one half, and while training no more right than the commonest class's share."""
+    clean, commonest = record["metrics"]["clean"], max(CATALOG[record["parameters"]["dataset"]].shares, default=0)
+    blind = one_answer(clean) and abs(clean["auc"] - 0.5) < 5e-4
+    return blind and record["while_training"]["accuracy"] < commonest + 0.005
+
+
+def departures(record: dict) -> list[str]:
+    """In what a network's training departs from the plainest reading of the paper, in words."""
+    return [WORDS.get(pair, f"{pair[0].replace('_', ' ')} {pair[1]}") for pair in _unusual(record)]
 
 
 def _unusual(record: dict) -> list[tuple[str, object]]:
@@ -164,12 +215,12 @@ def strong_attacks(epsilon: float) -> pd.DataFrame:
 
     The first lines say what the column is: images, seeds, what was trained, starting weights, how hard the attacks
     tried, and whether the network gives every image the same answer. Then accuracy as `accuracy` gives it, and
-    balanced accuracy behind the bar.
+    behind bars balanced accuracy and AUC.
     """
     table = {}
     for runs, names in _attacked(epsilon):
         p, metrics = runs[0]["parameters"], [run["metrics"] for run in runs]
-        title = f"{p['network']} on {p['dataset']}, defence {p['defense']}"
+        title = f"{p['network']} on {named(runs[0])}, defence {p['defense']}"
         title += f" ({1 + sum(known.startswith(title) for known in table)})" if title in table else ""
         column = {"images, seeds": f"{p['n_test']}, {len(runs)}"}
         column |= {"trained, weights": f"{p['trainable']}, {runs[0]['weights']['source']}"}
@@ -178,28 +229,31 @@ def strong_attacks(epsilon: float) -> pd.DataFrame:
         column |= {"same answer to every image": single_answers([one["clean"] for one in metrics]) or "no"}
         for name in names:
             found = [one[name] for one in metrics]
-            column[name.split("-epsilon")[0]] = f"{accuracy(found)} | {balanced(found)}"
+            column[name.split("-epsilon")[0]] = f"{accuracy(found)} | {balanced(found)} | {auc(found)}"
         table[title] = column
     return pd.DataFrame(table).fillna("–")
 
 
 def attacks_in_words(epsilon: float) -> list[str]:
-    """A sentence on each network of `strong_attacks`: what one step leaves, and what the worst case leaves."""
+    """A sentence on each network of `strong_attacks`: what one step leaves, and what the worst case leaves.
+
+    Accuracy; AUC where every image gets the same answer: such a network's scores may still order the images.
+    """
     said = []
     for runs, _ in _attacked(epsilon):
-        p, clean = runs[0]["parameters"], [run["metrics"]["clean"] for run in runs]
-        who = f"{p['network']} on {p['dataset']}, defence {p['defense']}"
+        p = runs[0]["parameters"]
+        who = f"{p['network']} on {named(runs[0])}, defence {p['defense']}"
+        conditions = ("clean", f"fgsm-epsilon={epsilon:g}", f"worst-epsilon={epsilon:g}")
+        clean, one, worst = ([run["metrics"][name] for run in runs] for name in conditions)
         if all(map(one_answer, clean)):
-            said.append(f"{who}: gives every image the same answer. No attack can change it, and nothing is measured.")
-            continue
-        one, worst = (
-            mean(run["metrics"][f"{name}-epsilon={epsilon:g}"]["accuracy"] for run in runs)
-            for name in ("fgsm", "worst")
-        )
-        known = mean(m["accuracy"] for m in clean)
+            who += ", gives every image the same answer"
+            left = (f"AUC {auc(found)}" for found in (clean, one, worst))
+        else:
+            left = (f"{mean(m['accuracy'] for m in found):.1%} right" for found in (clean, one, worst))
+        before, after, least = left
         said.append(
-            f"{who}: {known:.1%} right without an attack, {one:.1%} after one step, {worst:.1%} if each image "
-            "meets the attack that is worst for it."
+            f"{who}: {before} without an attack, {after} after one step, {least} if each image meets the attack that "
+            "is worst for it."
         )
     return said
 

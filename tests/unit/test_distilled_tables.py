@@ -55,24 +55,28 @@ def test_confidence_hides_gradients_of_one_loss_after_the_other(split, gap, zero
 
 
 def measured(zero, after, n=100):
+    """All labels are 0; each ascent leaves the first images right."""
     lines = zip(distilled_tables.LOSSES, zero, after, strict=True)
     return pd.DataFrame(
-        {"network": "hidden", "loss": loss, "norm": 1.0, "zero": share, "before": 80, "after": left, "images": n}
+        {"network": "hidden", "loss": loss, "norm": 1.0, "zero": share, "before": 80, "after": left, "images": n,
+         "answers": np.eye(2)[(np.arange(n) >= left).astype(int)]}
         for loss, share, left in lines
-    )
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("zero", "after", "end"),
     [
         ((0.9, 0.1, 0.0), (75, 30, 10), "is masked"),
-        ((0.9, 0.1, 0.0), (75, 70, 70), "no masking can be shown"),
+        # Intervals of the two shares would meet, but the images are the same: ten fall to one loss alone.
+        ((0.9, 0.1, 0.0), (75, 70, 65), "is masked"),
+        ((0.9, 0.1, 0.0), (75, 72, 70), "no masking can be shown"),
         ((0.0, 0.0, 0.0), (12, 10, 10), "hides nothing"),
         ((0.9, 0.9, 0.9), (0, 0, 0), "no masking can be shown"),
     ],
 )
 def test_the_sentences_on_masking_follow_the_table(zero, after, end):
-    said = distilled_tables.hidden_in_words(measured(zero, after), "hidden")
+    said = distilled_tables.hidden_in_words(measured(zero, after), "hidden", np.zeros(100, int))
     assert end in said[-1]
     assert f"{zero[0]:.1%}" in said[1] and f"{after[2]} of 80" in said[3]
 
@@ -90,7 +94,11 @@ def test_the_sentences_on_robustness_follow_the_answers():
     said = distilled_tables.robust_in_words(networks | {"student": (right(39), right(0))}, labels)
     assert said[3].startswith("Not both") and "chance seldom" in said[4]
     said = distilled_tables.robust_in_words(networks | {"student": (right(40),) * 2}, labels)
-    assert "same answer" in said[1] and "nothing to lose" in said[-1] and len(said) == 4
+    assert "same answer" in said[1] and "accuracy tells little" in said[-1] and len(said) == 4
+    assert "AUC" not in said[1]  # of one class alone it is not defined
+    some = np.arange(40) % 2
+    said = distilled_tables.robust_in_words(networks | {"student": (right(40),) * 2}, some)
+    assert said[1].endswith("its AUC goes from 0.500 to 0.500.")
 
 
 def test_an_ascent_is_never_weaker_than_one_step_of_its_size_and_keeps_to_epsilon():
@@ -104,12 +112,14 @@ def test_an_ascent_is_never_weaker_than_one_step_of_its_size_and_keeps_to_epsilo
     np.testing.assert_allclose(one, attacks.fgsm(model, split.images, split.labels, 0.05), atol=1e-6)
 
 
-def student(home, name, seed=0, right=131, **changed):
+def student(home, name, seed=0, right=131, changes=None, **changed):
     settings = {"dataset": "breastmnist", "network": "mobilenetv2", "student": "small", "student_temperature": 1.0}
     settings |= {"student_teacher_temperature": None, "student_teacher_statistics": "moving", "student_epochs": 5}
+    settings |= {"student_batch_size": 32, "student_learning_rate": 0.001, "trainable": "all", "scaling": "unit"}
+    settings |= {"learning_rate": 0.001, "epochs": 5, "batch_size": 32}
     extra = {"teacher": 120, "epsilon=0.003": right - 30, "transfer-epsilon=0.003": right - 6}
     ledger.write(home, right, name=name, seed=seed, experiment="distillation", cells=[], extra=extra,
-                 parameters=settings | {"student_alpha": 1.0} | changed)  # fmt: skip
+                 parameters=settings | {"student_alpha": 1.0} | changed, **(changes or {}))  # fmt: skip
 
 
 def test_students_are_means_over_seeds_beside_the_constant_predictor(monkeypatch, tmp_path):
@@ -128,3 +138,17 @@ def test_students_are_means_over_seeds_beside_the_constant_predictor(monkeypatch
     assert set(table["one answer"]) == {""}
     assert set(table["constant"]) == {f"{114 / 156:.1%}"}
     assert len(distilled_tables.students("hospital", 0.003)) == 0
+
+
+def test_students_of_other_weights_batches_or_images_stand_apart(monkeypatch, tmp_path):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
+    student(tmp_path, "a")
+    student(tmp_path, "b", changes={"weights": {"source": "mirror", "note": ""}})
+    student(tmp_path, "c", student_batch_size=16, trainable="frozen_bn")
+    student(tmp_path, "d", changes={"data": {"name": "breastmnist", "source": "substitute", "sha256": "0" * 64}})
+    student(tmp_path, "e", changes={"profile": "scaled"})
+    table = distilled_tables.students("robust_transfer", 0.003)
+    assert list(table["seeds"]) == [1] * 5
+    assert sorted(set(table["weights"])) == ["mirror", "random"]
+    assert set(table["data"]) == {"breastmnist", "breastmnist (substitute, n=156)"}
+    assert set(table["otherwise"]) == {"", "teacher: normalisation held still, student: batch size 16"}

@@ -20,23 +20,23 @@ def home(monkeypatch, tmp_path):
     return tmp_path
 
 
-def transfer(home, right=120, seed=0, again=130, name="base", parameters=BASE, **attacked):
-    extra = {"reestimated": again, "epsilon=0.003": right - 20, "reestimated-epsilon=0.003": again - 20} | attacked
+def transfer(home, right=120, seed=0, again=130, name="base", parameters=BASE, seen=0.96, **changes):
+    extra = {"reestimated": again, "epsilon=0.003": right - 20, "reestimated-epsilon=0.003": again - 20}
     ledger.write(home, right, name=f"{name}-s{seed}", seed=seed, experiment="transfer", cells=[], extra=extra,
-                 parameters=parameters, while_training={"accuracy": 0.96})  # fmt: skip
+                 parameters=parameters, while_training={"accuracy": seen}, **changes)  # fmt: skip
 
 
-def trained_further(home, right=125, seed=0, name="at", parameters=DEFENDED, many=40):
+def trained_further(home, right=125, seed=0, name="at", parameters=DEFENDED, many=40, **changes):
     again = {"reestimated": right + 5, "reestimated-epsilon=0.003": right - 5, "epsilon=0.003": right - 10}
     strong = {"reestimated-pgd-epsilon=0.003": many, "reestimated-base-pgd-epsilon=0.003": 10}
     ledger.write(home, right, name=f"{name}-s{seed}", seed=seed, experiment="adversarial", cells=[],
-                 extra=again | strong, parameters=parameters)  # fmt: skip
+                 extra=again | strong, parameters=parameters, **changes)  # fmt: skip
 
 
-def attacks(home, clean, one, worst, seed=0, name="attacks", parameters=ATTACKED):
+def attacks(home, clean, one, worst, seed=0, name="attacks", parameters=ATTACKED, **changes):
     extra = {"fgsm-epsilon=0.003": one, "worst-epsilon=0.003": worst}
     ledger.write(home, clean, name=f"{name}-s{seed}", seed=seed, experiment="attacks", cells=[], extra=extra,
-                 parameters=parameters)  # fmt: skip
+                 parameters=parameters, **changes)  # fmt: skip
 
 
 def test_an_empty_ledger_gives_empty_tables():
@@ -44,7 +44,7 @@ def test_an_empty_ledger_gives_empty_tables():
     assert len(adversarial_tables.adversarial_trainings(0.003)) == 0
     assert len(robust_tables.strong_attacks(0.003)) == 0
     assert len(adversarial_tables.crafting_modes(0.003)) == 0
-    assert robust_tables.attacks_in_words(0.003) == []
+    assert robust_tables.attacks_in_words(0.003) == robust_tables.unlearnt() == []
 
 
 def test_a_choice_is_compared_on_the_seeds_that_both_have(home):
@@ -82,10 +82,44 @@ def test_a_network_with_one_answer_is_marked(home):
     assert table.loc["statistics measured again", "one answer"] == ""
     attacks(home, CONSTANT, CONSTANT, CONSTANT)
     [said] = robust_tables.attacks_in_words(0.003)
-    assert "same answer" in said and "%" not in said
+    # The accuracy of such a network says little, its AUC still tells.
+    assert "same answer" in said and "%" not in said and said.count("AUC 0.500") == 3
     [column] = robust_tables.strong_attacks(0.003).to_dict().values()
     assert column["same answer to every image"] == "1 of 1"
-    assert column["worst"].endswith("| 50.0%")
+    assert column["worst"].endswith("| 50.0% | 0.500")
+
+
+def test_the_register_says_where_both_sides_give_one_answer(home):
+    transfer(home, CONSTANT)
+    transfer(home, CONSTANT, name="head", parameters=BASE | {"trainable": "head"}, seen=0.9)
+    transfer(home, CONSTANT, name="still", parameters=BASE | {"trainable": "frozen_bn"}, seen=0.731)
+    table = robust_tables.moved().set_index("choice")
+    assert table.loc["the last layer only", "change"] == "–"
+    assert table.loc["the last layer only", "as left, same seeds"] == f"{CONSTANT / 156:.1%}"
+    assert table.loc["statistics measured again", "change"] != "–"
+    assert set(table.drop("as left")["one answer, as left"]) == {"1 of 1"}
+    assert table.loc["as left", "one answer, as left"] == "" and table.loc["as left", "AUC"] == "0.500"
+    # Only what got no further than the commonest class while it trained has learnt nothing.
+    [said] = robust_tables.unlearnt()
+    assert "normalisation held still: 1 of 1 learnt nothing" in said and "0.001" in said
+
+
+def test_other_images_than_the_official_ones_are_named_in_every_table(home):
+    other = {"data": {"name": "octmnist", "source": "substitute", "sha256": "0" * 64}}
+    substitute = "octmnist (substitute, n=156)"
+    transfer(home, parameters=BASE | {"dataset": "octmnist"}, **other)
+    trained_further(home, parameters=DEFENDED | {"dataset": "octmnist"}, **other)
+    by_batch = DEFENDED | {"dataset": "octmnist", "defense_crafting": "training"}
+    trained_further(home, name="batch", parameters=by_batch, **other)
+    attacks(home, 130, 60, 10, parameters=ATTACKED | {"dataset": "octmnist"}, **other)
+    tables = [robust_tables.moved(), robust_tables.choices("octmnist"), adversarial_tables.crafting_modes(0.003)]
+    for table in [*tables, adversarial_tables.adversarial_trainings(0.003)]:
+        assert len(table) and set(table["data"]) == {substitute}
+    assert substitute in robust_tables.attacks_in_words(0.003)[0]
+    assert substitute in robust_tables.strong_attacks(0.003).columns[0]
+    figure = robust_plots.before_after(list(adversarial_tables.trained_further(0.003)))
+    assert figure.axes[0].get_yticklabels()[0].get_text().startswith(substitute)
+    plt.close(figure)
 
 
 def test_strong_attacks_of_other_steps_or_weights_stand_apart(home):
@@ -118,6 +152,7 @@ def test_an_adversarial_training_stands_in_both_states_beside_its_own_start(home
     again = table.loc[("printed, ε = 0.001", usual, "measured again")]
     assert again["clean"].startswith(f"{130 / 156:.1%} → {130 / 156:.1%} [")
     assert again["many steps"].startswith(f"{10 / 156:.1%} → {40 / 156:.1%} [")
+    assert again["clean, AUC"].count("0.") == 2
     longer = table.loc[("printed, ε = 0.001", adversarial_tables.USUAL.replace("5 +", "20 +"), "as left")]
     assert longer["clean"].startswith(f"{60 / 156:.1%} → {70 / 156:.1%} [")
     assert table.loc[("clean images", usual, "as left"), "clean"].startswith(f"{100 / 156:.1%} → {90 / 156:.1%} [")
@@ -138,7 +173,7 @@ def test_modes_of_crafting_are_compared_on_the_seeds_of_both(home):
         f"{100 * (CONSTANT - 125) / 156:+.1f} ["
     )
     assert found["one answer"] == "1 of 1"
-    assert found["many steps, balanced"].count("%") == 2
+    assert found["many steps, balanced"].count("%") == 2 and " → " in found["many steps, AUC"]
     alone = table.loc["trades, ε = 0.001"]
     assert alone["seeds"] == 0 and set(alone[4:-1]) == {"–"}
 

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from medtk import data, lab, models, training
 from medtk.errors import UnknownName
+from medtk.evaluation import metrics
 from medtk.lab import attack_measures, attack_views, stronger
 from medtk.reproduction import records
 
@@ -151,7 +152,7 @@ def test_each_defence_is_recorded_and_verified(run, defense):
     assert np.mean(right(kept["pgd-epsilon=0.03"], dataset)) == accuracy
     assert records.verify(run.home) == []
     table = lab.robust_tables.strong_attacks(EPSILON)
-    column = table[f"mobilenetv2 on small, defence {defense}"]
+    column = table[f"mobilenetv2 on small (synthetic, n=12), defence {defense}"]
     assert column["pgd"].startswith(f"{accuracy:.1%} [") and column["images, seeds"] == "12, 1"
     assert "transfer mi-fgsm on " in column["attacks"]
     assert len(lab.robust_tables.strong_attacks(0.5)) == 0
@@ -168,6 +169,7 @@ def test_tables_say_what_was_found(attacked):
     assert set(table.index) == BOUNDED | {"none", "worst of all"}
     share = np.mean(right(found["pgd"].probabilities, dataset))
     assert table.loc["pgd", "still right"].startswith(f"{share:.1%} [")
+    assert table.loc["pgd", "AUC"] == f"{metrics.auc(dataset.test.labels, found['pgd'].probabilities):.3f}"
     assert table.loc["square", "sees"] == "answers" and table.loc["pgd", "sees"] == "gradients"
     table = attack_views.smallest_changes(found, clean, dataset, EPSILON).set_index("attack")
     assert set(table.index) == SMALLEST
