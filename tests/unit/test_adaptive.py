@@ -216,7 +216,7 @@ SIGNS = [
     ({"transfer": 0.27}, "black_box_beats_white_box"),
     ({"unbounded": 0.03}, "unbounded_attack_fails"),
     ({"random": 0.27}, "random_search_finds_more"),
-    ({"epsilons": {0.1: 0.1, 0.2: 0.15, 1.0: 0.0}}, "bigger_epsilon_does_not_help"),
+    ({"epsilons": {0.1: 0.1, 0.2: 0.15, 0.4: 0.0, 1.0: 0.0}}, "bigger_epsilon_does_not_help"),
     ({"epsilons": {0.1: 0.3, 0.2: 0.3, 1.0: 0.29}}, "bigger_epsilon_does_not_help"),
     ({"rescaled": 0.27}, "rescaled_scores_break_it"),
 ]
