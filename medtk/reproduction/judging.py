@@ -79,7 +79,7 @@ def judge(cell: Cell, found: list[dict], read: Callable[[dict], Mapping] | None 
     if not looking:
         entry["verdict"] = "not_testable"
         many = "the network" if len(runs) == 1 else f"each of the {len(runs)} networks"
-        entry["reason"] += f" But {many} gave every image the same answer, which measures nothing."
+        entry["reason"] += f" But {many} gave every image the same answer: what is measured is the share of a class."
     elif len(looking) < len(runs):
         left = len(runs) - len(looking)
         entry["reason"] += f" Of {len(runs)} runs {left} {'is' if left == 1 else 'are'} left out, whose network gave "
