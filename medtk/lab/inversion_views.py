@@ -195,10 +195,10 @@ def verdict(found: Sequence[dict]) -> str:
 
 
 def _details(every: Sequence[dict]) -> list[str]:
-    gone = pgsl_tables.spread((1 - one["decoder"]["mse"] / one["mean"]["mse"] for one in every), ".0%")
+    left = pgsl_tables.spread((one["decoder"]["mse"] / one["mean"]["mse"] for one in every), ".0%", within=ERROR)
     lines = [
         f"The client's own attack moved its images by {_mse(every, 'attacked')} of squared error.",
-        f"A decoder that knows the method takes away {gone} of the mean image's error.",
+        f"A decoder that knows the method leaves {left} of the mean image's error.",
         f"A decoder trained on plain images, which knows of no attack, leaves {_mse(every, 'plain decoder')}.",
     ]
     for name, (how, subtracted) in READERS.items():
