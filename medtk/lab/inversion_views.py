@@ -1,6 +1,7 @@
 """Tables and figures of chapter 33, from records of `medtk.lab.inversion` and `medtk.lab.inversion_more`."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from statistics import mean
 
 import matplotlib.pyplot as plt
@@ -8,15 +9,21 @@ import numpy as np
 import pandas as pd
 
 from medtk.data import Dataset
-from medtk.evaluation import intervals
-from medtk.lab import pgsl_plots
+from medtk.lab import pgsl_plots, pgsl_tables
 from medtk.lab.inversion_spec import DEFENSES
-from medtk.lab.pgsl_spec import PAPER
+from medtk.lab.pgsl_spec import PAPER, SIZES
 from medtk.lab.plots import MARKERS, PALETTE, stamp
 from medtk.reproduction import records
 from medtk.settings import results_home
 
 READS = 0.05  # a decoder that explains less of a map's squares has not read it
+# Who reads the map, and the name of the image from which it is then taken.
+READERS = {
+    "map": ("decodes with the rest", "subtracted"),
+    "map reader": ("reads with a decoder made for it", "subtracted by reader"),
+}
+ERROR = (0.0, float("inf"))  # where a squared error can lie
+FEW_FAILED = 10  # a mean error this many times the median is made by a few images
 FIRST_LAYER = "decoder of the first layer's input"
 ACTIVATIONS = {
     "decoder": "decoder that knows the defence",
@@ -59,8 +66,31 @@ def ledger(experiment: str, dataset: str) -> list[dict]:
     ]
 
 
-def attacks(found: Sequence[dict], titles: Mapping[str, str]) -> pd.DataFrame:
-    """One line an attack: errors of what it rebuilds, means over images and seeds.
+def missing(experiment: str, dataset: str) -> str:
+    """In words, that nothing is recorded; empty where something is."""
+    return "" if ledger(experiment, dataset) else f"{dataset}: no record of {experiment} yet."
+
+
+def recorded_defenses() -> pd.DataFrame:
+    """Seeds of the ledger for each defence on each data set; where it has none, it says so."""
+    points = pgsl_tables.trade_offs()
+    names = sorted({*DEFENSES, *points["defence"]}, key=lambda name: (DEFENSES.index(name.split(" ")[0]), name))
+    held = {name.split(" ")[0] for name in points["defence"] if " " in name}
+    lines = {}
+    for name in (name for name in names if name not in held):
+        mine = points[points["defence"] == name]
+        each = {dataset: sorted(set(mine.loc[mine["data"] == dataset, "seed"])) for dataset in SIZES}
+        lines[name] = {
+            d: f"seeds {', '.join(map(str, seeds))}" if seeds else "not recorded" for d, seeds in each.items()
+        }
+    return pd.DataFrame(lines).T
+
+
+def attacks(found: Sequence[dict], titles: Mapping[str, str], home=None) -> pd.DataFrame:
+    """One line an attack: errors of what it rebuilds, means and median over images and seeds.
+
+    An attack that was tried on more images than another has a second line: the same on the first images alone, which
+    all of them share.
 
     Parameters
     ----------
@@ -68,15 +98,38 @@ def attacks(found: Sequence[dict], titles: Mapping[str, str]) -> pd.DataFrame:
         Records that differ in nothing but the seed.
     titles : mapping
         From the names of measurements to those of the lines: `ACTIVATIONS` or `GRADIENTS`. Others are left out.
+    home : path, optional
+        Where the records are kept; left out, the ledger.
     """
+    stored = [records.load_predictions(record, home or results_home()) for record in found]
+    tried = {name: [one for one in stored if f"{name}/mse" in one] for name in titles}
+    sizes = {name: len(runs[0][f"{name}/mse"]) for name, runs in tried.items() if runs}
     lines = []
-    for name, title in titles.items():
-        runs = [record["metrics"][name] for record in found if "mse" in record["metrics"].get(name, {})]
-        if runs:
-            line = {"attack": title, "images": runs[0]["n"], "seeds": len(runs)}
-            line |= {"MSE, 0 to 1": _mean(runs, "mse", ".4f"), "PSNR, dB": _mean(runs, "psnr", ".1f")}
-            lines.append(line | {"SSIM": _mean(runs, "ssim", ".3f")})
-    return pd.DataFrame(lines, columns=["attack", "images", "seeds", "MSE, 0 to 1", "PSNR, dB", "SSIM"])
+    for name, n in sizes.items():
+        lines.append(_errors(titles[name], tried[name], name, n))
+        if n > (least := min(sizes.values())):
+            lines.append(_errors(f"{titles[name]}, first {least} images", tried[name], name, least))
+    columns = ["attack", "images", "seeds", "MSE, 0 to 1", "median MSE", "PSNR, dB", "SSIM"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _errors(title: str, runs: Sequence[dict], name: str, n: int) -> dict:
+    each = {what: np.concatenate([run[f"{name}/{what}"][:n] for run in runs]) for what in ("mse", "psnr", "ssim")}
+    line = {"attack": title, "images": n, "seeds": len(runs)}
+    line |= {"MSE, 0 to 1": _small(each["mse"].mean()), "median MSE": _small(np.median(each["mse"]))}
+    return line | {"PSNR, dB": f"{each['psnr'].mean():.1f}", "SSIM": f"{each['ssim'].mean():.3f}"}
+
+
+def nearer(found: Sequence[dict], home=None) -> str:
+    """In words: which of DLG and iDLG comes nearer to the images, by the mean and image by image."""
+    stored = [records.load_predictions(record, home or results_home()) for record in found]
+    dlg, idlg = (np.concatenate([one[f"{name}/mse"] for one in stored]) for name in ("dlg", "idlg"))
+    said = f"{found[0]['data']['name']}: iDLG is nearer than DLG on {int((idlg < dlg).sum())} of {len(dlg)} images;"
+    said += f" mean error {_small(idlg.mean())} beside {_small(dlg.mean())},"
+    said += f" median {_small(np.median(idlg))} beside {_small(np.median(dlg))}."
+    if max(one.mean() / max(np.median(one), 1e-12) for one in (dlg, idlg)) > FEW_FAILED:
+        said += " A mean so far above its median is made by the few searches that went wrong."
+    return said
 
 
 def by_defense(found: Sequence[dict]) -> pd.DataFrame:
@@ -84,7 +137,8 @@ def by_defense(found: Sequence[dict]) -> pd.DataFrame:
     who can still read that.
 
     ``read`` is the accuracy of the undefended network on images that the decoder rebuilt: do they still show the
-    class? Interval: Wilson's for one run; with several seeds their mean without one.
+    class? Means with their spread as `medtk.lab.pgsl_tables.spread` writes it. The best attack is one that all seeds of
+    the defence have: records of different days may have tried different ones.
     """
     groups: dict[tuple, list[dict]] = {}
     for record in found:
@@ -94,8 +148,9 @@ def by_defense(found: Sequence[dict]) -> pd.DataFrame:
     for (defense, strength, cut), runs in sorted(
         groups.items(), key=lambda item: (DEFENSES.index(item[0][0]), item[0])
     ):
-        best = {name: mean(run[name]["ssim"] for run in runs) for name in ACTIVATIONS if _rebuilt(runs[0], name)}
-        strongest = max(best, key=best.get)
+        best = {name: mean(run[name]["ssim"] for run in runs) for name in ACTIVATIONS if _rebuilt(runs, name)}
+        strongest = max(best, key=best.get, default=None)
+        nearest = [run[strongest] for run in runs] if best else []
         lines.append(
             {
                 "defence": defense + (f" {strength:g}" if strength else ""),
@@ -104,49 +159,61 @@ def by_defense(found: Sequence[dict]) -> pd.DataFrame:
                 "accuracy": _accuracy(runs, "server"),
                 "balanced": f"{mean(run['server']['balanced_accuracy'] for run in runs):.1%}",
                 "commonest class": f"{max(map(sum, runs[0]['server']['confusion'])) / runs[0]['server']['n']:.1%}",
-                "nearest attack": ACTIVATIONS[strongest],
-                "SSIM": f"{best[strongest]:.3f}",
-                "MSE, 0 to 1": _mean([run[strongest] for run in runs], "mse", ".4f"),
+                "nearest attack": ACTIVATIONS.get(strongest, "none that all seeds have"),
+                "SSIM": pgsl_tables.spread((one["ssim"] for one in nearest), ".3f", within=(0, 1)),
+                "MSE, 0 to 1": pgsl_tables.spread((one["mse"] for one in nearest), ".4f", within=ERROR),
                 "read": _accuracy(runs, "read decoder"),
             }
         )
     return pd.DataFrame(lines)
 
 
-def points(found: Sequence[dict]) -> pd.DataFrame:
-    """Points of `medtk.lab.pgsl_plots.trade_off` from records of this chapter, one a record."""
-    lines = []
-    for record in found:
-        p, metrics = record["parameters"], record["metrics"]
-        name = p["defense"] + (f" {p['strength']:g}" if p["strength"] else "")
-        lines.append({"defence": name, "accuracy": metrics["server"]["accuracy"], "SSIM": metrics["decoder"]["ssim"]})
-    return pd.DataFrame(lines, columns=["defence", "accuracy", "SSIM"])
+def verdict(found: Sequence[dict]) -> str:
+    """What the map gives away, in words: one line for all seeds, then details, means over seeds.
+
+    Parameters
+    ----------
+    found : sequence of dict
+        Records of the whole method on one data set that differ in nothing but the seed; numbers are theirs.
+    """
+    every = [record["metrics"] for record in found]
+    if not every:
+        return "No attack on the whole method is recorded."
+    best = [max((name for name in READERS if name in one), key=lambda name: one[name]["explained"]) for one in every]
+    read = [(one, reader) for one, reader in zip(every, best, strict=True) if one[reader]["explained"] >= READS]
+    seeds, shown = f"{len(every)} seed{'s' * (len(every) > 1)}", [one for one, _ in read] or every
+    left = {name: _mse(shown, name) for name in ("first layer", "decoder", "mean")}
+    said = f"{found[0]['data']['name']}: the map was read in {len(read)} of {seeds}. "
+    if read:
+        taken = pgsl_tables.spread((one[READERS[reader][1]]["mse"] for one, reader in read), ".4f", within=ERROR)
+        said += f"There the error is {taken} with the map taken off and {left['first layer']} without;"
+    else:
+        said += "These attacks failed; that proves no map safe. "
+        said += f"With the attack left in, the error is {left['first layer']};"
+    said += f" {left['decoder']} straight from the activations, with no map; {left['mean']} for the mean image."
+    return "\n".join([said, *(f"  {line}" for line in _details(every))])
 
 
-def verdict(record: dict) -> str:
-    """What the map gives away, in words, from one record of the whole method; numbers are those of the record."""
-    found = record["metrics"]
-    error = {name: one["mse"] for name, one in found.items() if "mse" in one}
-    gone = 1 - error["decoder"] / error["mean"]
+def _details(every: Sequence[dict]) -> list[str]:
+    left = pgsl_tables.spread((one["decoder"]["mse"] / one["mean"]["mse"] for one in every), ".0%", within=ERROR)
     lines = [
-        f"The client's own attack moved its images by {error['attacked']:.4f} of squared error.",
-        f"A decoder that knows the method leaves {error['decoder']:.4f}, {gone:.0%} less than the mean image.",
-        f"A decoder trained on plain images, which knows of no attack, leaves {error['plain decoder']:.4f}.",
-        f"A decoder of what the first layer sees leaves the attack in the image: {error['first layer']:.4f}.",
+        f"The client's own attack moved its images by {_mse(every, 'attacked')} of squared error.",
+        f"A decoder that knows the method leaves {left} of the mean image's error.",
+        f"A decoder trained on plain images, which knows of no attack, leaves {_mse(every, 'plain decoder')}.",
     ]
-    readers = {"map": "decodes with the rest", "map reader": "reads with a decoder made for it"}
-    for (name, how), subtracted in zip(readers.items(), ("subtracted", "subtracted by reader"), strict=True):
-        explained, alike = found[name]["explained"], found[name]["correlation"]
-        lines.append(
-            f"The map that he {how} explains {explained:.1%} of the true one's squares, correlation {alike:.2f}:"
-        )
-        if explained < READS:
-            lines.append("  he reads nothing of it. That is an attack that failed, not a proof that the map is safe.")
-        else:
-            lines.append(
-                f"  taking it off brings the error from {error['first layer']:.4f} to {error[subtracted]:.4f}."
-            )
-    return "\n".join(lines)
+    for name, (how, subtracted) in READERS.items():
+        runs = [one for one in every if name in one and subtracted in one]
+        share = mean(one[name]["explained"] for one in runs) if runs else 0.0
+        alike = pgsl_tables.spread((one[name]["correlation"] for one in runs), ".2f")
+        much = "nothing" if abs(share) < 0.0005 else "less than nothing" if share < 0 else f"{share:.1%}"
+        line = f"The map that he {how} explains {much} of the true one's squares, correlation {alike};"
+        lines += [f"{line} taking it off leaves {_mse(runs, subtracted)}."] if runs else []
+    return lines
+
+
+def _mse(every: Sequence[dict], name: str) -> str:
+    """Squared error of an attack over the seeds that have it, a dash where none has."""
+    return pgsl_tables.spread((one[name]["mse"] for one in every if name in one), ".4f", within=ERROR)
 
 
 def depth(found: Sequence[dict], *, dataset: Dataset | None = None) -> plt.Figure:
@@ -178,7 +245,7 @@ def depth(found: Sequence[dict], *, dataset: Dataset | None = None) -> plt.Figur
 
 
 def attributes(found: Sequence[dict]) -> pd.DataFrame:
-    """Accuracy of attribute inference by place, with 95 % Wilson intervals for one seed; one line an attribute."""
+    """Accuracy of attribute inference by place, as `medtk.lab.pgsl_tables.spread` writes it; one line an attribute."""
     groups: dict[str, list[dict]] = {}
     for record in found:
         groups.setdefault(record["parameters"]["attribute"], []).append(record)
@@ -187,7 +254,7 @@ def attributes(found: Sequence[dict]) -> pd.DataFrame:
         line = {"attribute": attribute, "of": ", ".join(runs[0]["parameters"]["names"])}
         line["always the commonest"] = f"{runs[0]['parameters']['commonest']:.1%}"
         metrics = [run["metrics"] for run in runs]
-        lines.append(line | {name: _accuracy(metrics, name) for name in metrics[0]})
+        lines.append(line | {name: _accuracy(metrics, name) for name in dict.fromkeys(chain(*metrics))})
     return pd.DataFrame(lines)
 
 
@@ -196,17 +263,15 @@ def panels(rows: Mapping[str, np.ndarray], *, columns: int = 8, dataset: Dataset
     return pgsl_plots.rows({name: np.clip(images[:columns], 0, 1) for name, images in rows.items()}, dataset=dataset)
 
 
-def _rebuilt(run: dict, name: str) -> bool:
-    return name in run and not ACTIVATIONS[name].startswith("no inversion")
+def _rebuilt(runs: Sequence[dict], name: str) -> bool:
+    return all(name in run for run in runs) and not ACTIVATIONS[name].startswith("no inversion")
 
 
-def _mean(runs: Sequence[dict], metric: str, form: str) -> str:
-    return f"{mean(run[metric] for run in runs):{form}}"
+def _small(error: float) -> str:
+    """A squared error; failed searches and good ones are many powers of ten apart."""
+    return f"{error:.4f}" if error >= 0.001 else f"{error:.1e}"
 
 
 def _accuracy(runs: Sequence[dict], name: str) -> str:
-    share, n = mean(run[name]["accuracy"] for run in runs), runs[0][name]["n"]
-    if len(runs) > 1:
-        return f"{share:.1%}"
-    low, high = intervals.wilson(round(share * n), n)[:2]
-    return f"{share:.1%} [{low:.1%}, {high:.1%}]"
+    some = [run[name] for run in runs if name in run]
+    return pgsl_tables.spread((one["accuracy"] for one in some), ".1%", n=some[0]["n"] if some else 0, within=(0, 1))

@@ -77,26 +77,34 @@ def learning(histories: Mapping[str, Sequence[dict]], *, dataset: Dataset | None
 def trade_off(points: pd.DataFrame, *, dataset: Dataset | None = None) -> plt.Figure:
     """Accuracy in use against SSIM of what a decoder rebuilds: up and to the left is better.
 
+    Each seed is a small point. A large one is the mean over the seeds that all drawn defences have, with bars for their
+    range; without such seeds there is none.
+
     Parameters
     ----------
     points : DataFrame
-        Columns ``defence``, ``accuracy`` and ``SSIM``, as of `medtk.lab.pgsl_tables.trade_offs`.
+        Columns ``defence``, ``seed``, ``accuracy`` and ``SSIM``, as of `medtk.lab.pgsl_tables.trade_offs`.
     dataset : Dataset, optional
         Marks the figure if the data are synthetic.
     """
     figure, axis = plt.subplots(figsize=(6.2, 4.0))
+    seeds = points.groupby("defence")["seed"].agg(set)
+    common = points[points["seed"].isin(set.intersection(*seeds) if len(seeds) else set())]
     kinds = list(dict.fromkeys(name.split(" ")[0] for name in points["defence"]))
     for k, kind in enumerate(kinds):
-        mine = points[points["defence"].str.split(" ").str[0] == kind].sort_values("SSIM")
-        one = len(mine) == 1
-        label = mine["defence"].iloc[0] if one else kind
-        style = {"marker": MARKERS[k % len(MARKERS)], "color": PALETTE[k % len(PALETTE)], "label": label}
-        axis.plot(mine["SSIM"], mine["accuracy"], linestyle="" if one else "-", markersize=7, **style)
+        names = [name for name in seeds.index if name.split(" ")[0] == kind]
+        style = {"marker": MARKERS[k % len(MARKERS)], "color": PALETTE[k % len(PALETTE)]}
+        mine = points[points["defence"].isin(names)]
+        axis.plot(mine["SSIM"], mine["accuracy"], linestyle="", markersize=3.5, alpha=0.6, **style)
         # Points of several defences may lie on each other: the legend names a single one, labels only strengths.
-        for _, point in mine.iloc[: 0 if one else None].iterrows():
-            strength = point["defence"].partition(" ")[2]
-            axis.annotate(strength, (point["SSIM"], point["accuracy"]), fontsize=7,
-                          xytext=(4, 4), textcoords="offset points")  # fmt: skip
+        axis.plot([], [], linestyle="", markersize=7, label=names[0] if len(names) == 1 else kind, **style)
+        shown = [(name, common.loc[common["defence"] == name, ["SSIM", "accuracy"]]) for name in names]
+        for name, each in ((name, each) for name, each in shown if len(each)):
+            centre = each.mean()
+            bars = [[[centre[w] - each[w].min()], [each[w].max() - centre[w]]] for w in ("SSIM", "accuracy")]
+            axis.errorbar(*centre, xerr=bars[0], yerr=bars[1], markersize=7, linewidth=1, capsize=2, **style)
+            if len(names) > 1:
+                axis.annotate(name.partition(" ")[2], centre, fontsize=7, xytext=(4, 4), textcoords="offset points")
     axis.set(xlabel="SSIM of the rebuilt test images (lower: more private)", ylabel="accuracy in use", xlim=(0, 1.02))
     axis.set_ylim(top=1.02)
     if kinds:

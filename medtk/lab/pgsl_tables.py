@@ -1,13 +1,14 @@
 """Tables of chapters 31, 32 and 34: errors of images, streams by whose label was attacked, the ledger."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 
 import pandas as pd
 
-from medtk.evaluation.intervals import wilson
+from medtk.evaluation.intervals import over_seeds, wilson
 from medtk.lab.pgsl_spec import PAPER, STREAM_ROWS
+from medtk.lab.robust_tables import change
 from medtk.reproduction import records
 from medtk.settings import results_home
 
@@ -16,6 +17,9 @@ COMMONEST = "always the commonest class"
 LEARNED = 0.05  # of balanced accuracy, above naming one class
 # Conditions in which no image carries a trace of its true label; a record's own is the first that it has.
 UNTOLD = ("server", "pgsl-guessed", "attacked-guessed", "unattacked")
+# What a training's line in the tables is known by, and a defence's beside its name.
+KEY = ("data", "split", "trained on", "cut", "μ", "pixels", "training images", "test images", "epochs")
+SETTING = ["data", "pixels", "cut", "training images"]
 # What to call the conditions of a record that hold distances between images.
 DISTANCES = {
     "attack": "attacked image",
@@ -82,12 +86,12 @@ def under_attack(record: dict, attacks: Mapping[str, str]) -> pd.DataFrame:
 
 def recorded() -> pd.DataFrame:
     """Every recorded training of the study, one line a setting, means over seeds; no lines from an empty ledger."""
-    columns = ["data", "split", "trained on", "cut", "μ", "training images", "epochs", "seeds"]
+    columns = [*KEY, "seeds"]
     balanced = "balanced, guessed label or plain"
     shown = {"true label": "attacked", "guessed label": "attacked-guessed", "plain": "unattacked"}
     lines = []
     for key, runs in sorted(_settings().items(), key=str):
-        whole = key[2] == "pgsl"
+        whole = key[KEY.index("trained on")] == "pgsl"
         line = dict(zip(columns, (*key, len(runs)), strict=True))
         names = {**shown, "true label": "pgsl", "guessed label": "pgsl-guessed"} if whole else shown
         for what, condition in names.items():
@@ -140,29 +144,93 @@ def touched() -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def trade_offs() -> pd.DataFrame:
-    """Every recorded defence of the study: what the network is worth in use, and how well a decoder sees through it.
+def trade_offs(found: Sequence[dict] | None = None) -> pd.DataFrame:
+    """Defences by what the network is worth in use, and by how well a decoder sees through them; a line a record.
 
-    The records are those of chapter 33: the server's accuracy, and a decoder that was trained on activations of the
-    defended client. A line a setting, means over seeds.
+    Parameters
+    ----------
+    found : sequence of dict, optional
+        Records of chapter 33; left out, all of the ledger. They hold the server's accuracy, and a decoder that was
+        trained on activations of the defended client.
     """
-    groups = defaultdict(list)
-    for record in _mine():
-        if "ssim" in record["metrics"].get("decoder", {}):
-            p = record["parameters"]
-            groups[record["data"]["name"], p["cut"], _defence(p), p["n_train"]].append(record)
     lines = []
-    for (dataset, cut, defence, n_train), runs in sorted(groups.items(), key=str):
-        accuracy, ssim = (
-            mean(r["metrics"][where][what] for r in runs)
-            for where, what in (("server", "accuracy"), ("decoder", "ssim"))
-        )
-        line = {"data": dataset, "cut": cut, "defence": defence, "training images": n_train, "seeds": len(runs)}
-        lines.append(
-            line | {"accuracy": accuracy, "SSIM": ssim, "MSE": mean(r["metrics"]["decoder"]["mse"] for r in runs)}
-        )
-    columns = ["data", "cut", "defence", "training images", "seeds", "accuracy", "SSIM", "MSE"]
-    return pd.DataFrame(lines, columns=columns)
+    for record in _mine() if found is None else found:
+        p, metrics = record["parameters"], record["metrics"]
+        if "ssim" in metrics.get("decoder", {}):
+            place = [record["data"]["name"], p["size"], p["cut"], p["n_train"], _defence(p)]
+            measured = [metrics["server"]["accuracy"], metrics["decoder"]["ssim"], metrics["decoder"]["mse"]]
+            lines.append([*place, record["seed"], metrics["server"]["n"], *measured])
+    columns = [*SETTING, "defence", "seed", "test images", "accuracy", "SSIM", "MSE"]
+    return pd.DataFrame(lines, columns=columns).sort_values(columns[:6], ignore_index=True)
+
+
+def defences(points: pd.DataFrame) -> pd.DataFrame:
+    """Points of `trade_offs`, a line a defence: means as `spread` writes them, and what differs from no defence.
+
+    The last two columns compare a defence with none on the seeds that both have.
+    """
+    lines = []
+    for (*place, defence), mine in points.groupby([*SETTING, "defence"]):
+        alike = (points[SETTING] == place).all(axis=1) & (points["defence"] == "none")
+        both = mine[mine["defence"] != "none"].merge(points[alike], on="seed", suffixes=("", " of none"))
+        line = dict(zip([*SETTING, "defence"], [*place, defence], strict=True))
+        line["seeds"], n = ", ".join(map(str, mine["seed"])), int(mine["test images"].iloc[0])
+        line["test images"] = n
+        line["accuracy"] = spread(mine["accuracy"], ".1%", n=n, within=(0, 1))
+        line["SSIM"] = spread(mine["SSIM"], ".3f", within=(0, 1))
+        line["MSE"] = spread(mine["MSE"], ".4f", within=(0, float("inf")))
+        line["points beside none"] = spread(100 * (both["accuracy"] - both["accuracy of none"]), "+.1f")
+        lines.append(line | {"SSIM beside none": spread(both["SSIM"] - both["SSIM of none"], "+.3f")})
+    return pd.DataFrame(lines)
+
+
+def spread(values: Iterable[float], form: str, *, n: int = 0, within: tuple = (-float("inf"), float("inf"))) -> str:
+    """A mean over seeds, with how far it could be off.
+
+    Two values: their range, as ``(low to high)``. Three or more: the 95 % interval of the mean over seeds, Student's t,
+    as ``[low, high]``, cut off at the ends of `within`. One value: Wilson's interval for a share of `n` images, if `n`
+    is given. No value: a dash.
+    """
+    values = [float(value) for value in values]
+    if not values:
+        return "–"
+    said = f"{mean(values):{form}}"
+    if len(values) == 2:
+        return f"{said} ({min(values):{form}} to {max(values):{form}})"
+    if len(values) == 1 and not n:
+        return said
+    low, high = over_seeds(values) if len(values) > 2 else wilson(round(values[0] * n), n)
+    return f"{said} [{max(low, within[0]):{form}}, {min(high, within[1]):{form}}]"
+
+
+def against_none() -> pd.DataFrame:
+    """The whole method beside the same network on images that nobody attacks, on common seeds and test images.
+
+    Changes are in points, with the 95 % interval of `medtk.lab.robust_tables.change`. By the ``guessed label`` no image
+    carries a trace of the true one.
+    """
+    found, lines = _settings(), []
+    for key, runs in sorted(found.items(), key=str):
+        same = {name: value for name, value in zip(KEY, key, strict=True) if name not in ("trained on", "cut", "μ")}
+        if key[KEY.index("trained on")] != "pgsl":
+            continue
+        plain = [run for other, some in found.items() if _is_plain(other, same) for run in some]
+        seeds = sorted({run["seed"] for run in plain} & {run["seed"] for run in runs})
+        if seeds:
+            line = {name: value for name, value in zip(KEY, key, strict=True) if name != "trained on"}
+            line["seeds"] = ", ".join(map(str, seeds))
+            for what, name in (("guessed", "pgsl-guessed"), ("true", "pgsl")):
+                line["no attack"], line[f"PGSL, {what} label, points"] = change(plain, runs, name, "unattacked")
+            for what, some, name in (("no attack", plain, "unattacked"), ("PGSL, guessed label", runs, "pgsl-guessed")):
+                some = [run for run in some if run["seed"] in seeds]
+                line[f"balanced, {what}"] = _mean(some, name, "balanced_accuracy")
+            lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _is_plain(key: tuple, same: Mapping) -> bool:
+    found = dict(zip(KEY, key, strict=True))
+    return found["trained on"] == "none" and all(found[name] == value for name, value in same.items())
 
 
 def _defence(parameters: dict) -> str:
@@ -180,7 +248,8 @@ def _settings() -> dict[tuple, list[dict]]:
         if record["experiment"] == "streams":
             p = record["parameters"]
             split = p["split"] if p["dataset"] == "mias_paper" else "–"
-            key = (p["dataset"], split, p["images"], p["cut"], p["mu"], p["n_train"], p["epochs"])
+            sizes = (p["size"], p["n_train"], p["n_test"], p["epochs"])
+            key = (p["dataset"], split, p["images"], p["cut"], p["mu"], *sizes)
             found[key].append(record)
     return found
 

@@ -21,6 +21,7 @@ VERDICTS = {
     "not_testable": "not testable here",
     "unrecorded": "no record yet",
 }
+COUNTS = ("images", "parameters")  # of a data set or a network; nothing is tested
 
 
 def cells(paper: str) -> list[dict]:
@@ -29,7 +30,9 @@ def cells(paper: str) -> list[dict]:
 
 
 def beside_paper(paper: str, table: str, *, rows: str = "", this_run: dict | None = None) -> pd.DataFrame:
-    """One table of the paper: printed, recorded with its interval, this run, verdict.
+    """One table of the paper: printed, recorded with its interval, this run, verdict, and what the records differ in.
+
+    ``images`` are those that the recorded number was measured on, ``seeds`` the runs that it is a mean of.
 
     Parameters
     ----------
@@ -60,6 +63,9 @@ def beside_paper(paper: str, table: str, *, rows: str = "", this_run: dict | Non
                 "recorded": recorded,
                 "this run": "" if now is None else _brief(now, cell["metric"]),
                 "verdict": VERDICTS[cell["verdict"]],
+                "images": f"{cell['n']:,}" if cell["runs"] and cell["metric"] not in COUNTS else "",
+                "seeds": str(cell["runs"] or ""),
+                "differs in": "; ".join(deviation.partition(":")[0] for deviation in cell["deviations"]),
             }
         )
     return pd.DataFrame(lines)

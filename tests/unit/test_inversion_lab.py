@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from medtk import lab, split_learning
@@ -39,6 +40,12 @@ def dataset(n=32, n_test=6, size=12):
 
 
 @pytest.fixture(scope="module")
+def home(made):
+    """Folder of the records of `made`."""
+    return made["home"]
+
+
+@pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """One run of each experiment, with what it rebuilt and its record."""
     with pytest.MonkeyPatch.context() as patch:
@@ -51,7 +58,7 @@ def made(tmp_path_factory):
         few = replace(images, test=images.test.take(slice(0, 2)))
         found["gradients"] = inversion_more.gradients(run, few, iterations=4, n_defended=1, spec=none, progress=False)
         assert records.verify(run.home) == []
-        return found
+        return found | {"home": run.home}
 
 
 def test_the_whole_method_is_attacked_and_recorded(made):
@@ -130,8 +137,8 @@ def test_gradients_answer_their_rows_of_both_tables(made):
     assert record["metrics"]["dlg"]["n"] == 2 and record["metrics"]["jsma dlg"]["n"] == 1
 
 
-def test_tables_and_figures_of_the_chapter(made):
-    table = inversion_views.attacks([made["pgsl"][1]], inversion_views.ACTIVATIONS)
+def test_tables_and_figures_of_the_chapter(made, home):
+    table = inversion_views.attacks([made["pgsl"][1]], inversion_views.ACTIVATIONS, home)
     assert table["attack"].iloc[-1] == "no inversion: black" and len(table) == 12
     assert inversion_views.attacks([], inversion_views.GRADIENTS).empty
     by_defense = inversion_views.by_defense([made["pgsl"][1], made["pgsl"][1]])
@@ -144,9 +151,7 @@ def test_tables_and_figures_of_the_chapter(made):
         if not title.startswith("no inversion") and name in metrics
     )
     assert nearest == best[1]
-    points = inversion_views.points([made["pgsl"][1]])
-    assert points["SSIM"][0] == metrics["decoder"]["ssim"]
-    said = inversion_views.verdict(made["pgsl"][1])
+    said = inversion_views.verdict([made["pgsl"][1]])
     assert f"{metrics['decoder']['mse']:.4f}" in said and f"{metrics['first layer']['mse']:.4f}" in said
     figure = inversion_views.depth([made["depth"][1]])
     assert len(figure.axes) == 2
@@ -154,14 +159,70 @@ def test_tables_and_figures_of_the_chapter(made):
     plt.close("all")
 
 
-@pytest.mark.parametrize(("explained", "said"), [(0.001, "an attack that failed"), (0.5, "to 0.0040")])
-def test_the_verdict_on_the_map_follows_the_record(explained, said):
+def whole_method(explained, seed=0):
     names = ("attacked", "decoder", "mean", "plain decoder", "first layer", "subtracted", "subtracted by reader")
     metrics = {name: {"mse": 0.01} for name in names} | {"subtracted by reader": {"mse": 0.004}}
-    metrics |= {"map": {"explained": 0.0, "correlation": 0.0}}
+    metrics |= {"map": {"explained": -0.2, "correlation": 0.0}}
     metrics["map reader"] = {"explained": explained, "correlation": 0.1}
-    lines = inversion_views.verdict({"metrics": metrics}).splitlines()
-    assert "an attack that failed" in lines[5] and said in lines[7]
+    return {"data": {"name": "mnist"}, "seed": seed, "metrics": metrics}
+
+
+def test_the_verdict_on_the_map_is_one_line_for_all_seeds():
+    said = inversion_views.verdict([whole_method(0.5), whole_method(0.6, 1), whole_method(0.001, 2)])
+    first, *details = said.splitlines()
+    assert first.startswith("mnist: the map was read in 2 of 3 seeds. There the error is 0.0040 (0.0040 to 0.0040)")
+    assert len(details) <= 6 and all(line.startswith("  ") for line in details)
+    assert sum("less than nothing" in line for line in details) == 1 and "-20" not in said
+    failed = inversion_views.verdict([whole_method(0.001)]).splitlines()[0]
+    assert "read in 0 of 1 seed." in failed and "proves no map safe" in failed
+    assert "No attack" in inversion_views.verdict([])
+    older = whole_method(0.5)
+    for name in ("map reader", "subtracted by reader", "plain decoder"):
+        del older["metrics"][name]
+    assert "0 of 1" in inversion_views.verdict([older])
+    assert "1 of 2" in inversion_views.verdict([older, whole_method(0.5)])
+
+
+def test_seeds_that_were_attacked_in_other_ways_share_a_table(made):
+    record = made["pgsl"][1]
+    older = {**record["metrics"]}
+    for name in ("plain decoder", "first layer", "first layer recovered", "read decoder"):
+        del older[name]
+    (line,) = inversion_views.by_defense([record, {**record, "metrics": older}]).to_dict("records")
+    shared = {n for n in older if n in inversion_views.ACTIVATIONS and "no inv" not in inversion_views.ACTIVATIONS[n]}
+    best = max(shared, key=lambda name: older[name]["ssim"])
+    assert line["seeds"] == 2 and line["nearest attack"] == inversion_views.ACTIVATIONS[best]
+    assert line["accuracy"].count("to") == 1 and "[" in line["read"]
+    bare = {name: older[name] for name in ("server", "mean")}
+    (line,) = inversion_views.by_defense([{**record, "metrics": bare}, record]).to_dict("records")
+    assert line["SSIM"] == "–" and "none that all" in line["nearest attack"]
+
+
+def test_attacks_on_more_images_have_a_line_on_the_same_ones(made, home):
+    record = made["gradients"][1]
+    table = inversion_views.attacks([record], inversion_views.GRADIENTS, home).set_index("attack")
+    stored = records.load_predictions(record, home)
+    error = stored["idlg/mse"]
+    assert table.loc["iDLG", "images"] == 2 and table.loc["iDLG, first 1 images", "images"] == 1
+    assert table.loc["iDLG, first 1 images", "MSE, 0 to 1"] == inversion_views._small(error[0])
+    assert table.loc["iDLG", "median MSE"] == inversion_views._small(np.median(error))
+    better = int((error < stored["dlg/mse"]).sum())
+    assert f"nearer than DLG on {better} of 2 images" in inversion_views.nearer([record], home)
+
+
+def test_what_is_not_recorded_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
+    assert inversion_views.missing("depth", "mias_paper") == "mias_paper: no record of depth yet."
+    table = inversion_views.recorded_defenses()
+    assert list(table.index) == list(STRENGTHS) and (table == "not recorded").all(axis=None)
+    monkeypatch.setattr(
+        inversion_views.pgsl_tables,
+        "trade_offs",
+        lambda: pd.DataFrame({"data": ["mnist"] * 3, "defence": ["none", "laplace 2", "laplace 2"], "seed": [0, 1, 0]}),
+    )
+    table = inversion_views.recorded_defenses()
+    assert table.loc["laplace 2", "mnist"] == "seeds 0, 1" and "laplace" not in table.index
+    assert table.loc["none", "mias_paper"] == "not recorded"
 
 
 def test_a_map_that_is_nearly_all_0_is_read_by_a_decoder_made_for_it():

@@ -14,8 +14,21 @@ def test_an_empty_ledger_still_gives_every_printed_number(monkeypatch, tmp_path)
     monkeypatch.setenv("MEDTK_RESULTS", str(tmp_path))
     table = lab.tables.beside_paper("robust_transfer", "I")
     assert len(table) == 12 and set(table["recorded"]) == {""}
+    assert set(table["images"]) == set(table["seeds"]) == set(table["differs in"]) == {""}
     assert table.set_index(["row", "column"]).loc[("BreastMNIST", "DenseNet121"), "paper"] == "83.97%"
     assert len(lab.robust_tables.choices("breastmnist")) == 0
+
+
+def test_a_recorded_number_says_what_it_rests_on():
+    table = lab.tables.beside_paper("pgsl", "I").set_index(["row", "column"])
+    cells = {(c["row"], c["column"]): c for c in lab.tables.cells("pgsl") if c["table"] == "I" and c["runs"]}
+    assert cells
+    for key, cell in cells.items():
+        said = table.loc[key]
+        assert (said["images"], said["seeds"]) == (f"{cell['n']:,}", str(cell["runs"]))
+        assert said["differs in"].count(";") == len(cell["deviations"]) - 1 and ":" not in said["differs in"]
+    counted = lab.tables.beside_paper("clustered_covid", "I")
+    assert set(counted["images"]) == {""}
 
 
 def test_this_run_stands_in_the_cells_that_it_answers(monkeypatch, tmp_path):

@@ -10,6 +10,7 @@ from small_networks import images_and_labels
 from medtk import split_learning as sl
 from medtk.data import CATALOG, Dataset, Split
 from medtk.errors import BadParameter, UnknownName
+from medtk.evaluation import intervals
 from medtk.lab import check_pgsl, pgsl, pgsl_images, pgsl_plots, pgsl_spec, pgsl_tables, session
 from medtk.lab.pgsl_spec import Spec
 from medtk.reproduction import papers, records
@@ -121,6 +122,10 @@ def test_records_of_the_method_and_of_networks_in_one_piece(small, tmp_path, mon
     listed = pgsl_tables.recorded()
     assert set(listed["trained on"]) == {"pgsl", "jsma", "none"} and (listed["seeds"] == 1).all()
     assert set(listed[pgsl_tables.COMMONEST]) == {commonest}
+    (line,) = pgsl_tables.against_none().to_dict("records")
+    gain = record["metrics"]["pgsl-guessed"]["accuracy"] - plain["metrics"]["unattacked"]["accuracy"]
+    assert line["no attack"] == f"{plain['metrics']['unattacked']['accuracy']:.1%}" and line["seeds"] == "0"
+    assert line["PGSL, guessed label, points"].startswith(f"{100 * gain:+.1f} [")
     assert "of 3 recorded networks" in pgsl_tables.learned("mnist") and commonest in pgsl_tables.learned("mnist")
     assert "no network" in pgsl_tables.learned("mias_paper")
     assert records.verify(home) == []
@@ -146,16 +151,62 @@ def test_recovery_is_recorded_for_every_mu(tmp_path, monkeypatch):
 
 def test_figures_are_drawn():
     points = pd.DataFrame(
-        {"defence": ["none", "laplace 1", "laplace 2"], "accuracy": [0.9, 0.8, 0.7], "SSIM": [0.8, 0.5, 0.4]}
+        [
+            ("none", 0, 0.9, 0.8),
+            ("none", 1, 0.8, 0.8),
+            ("none", 2, 0.1, 0.8),
+            ("laplace 1", 0, 0.8, 0.5),
+            ("laplace 1", 1, 0.8, 0.5),
+            ("laplace 2", 0, 0.7, 0.4),
+            ("laplace 2", 1, 0.5, 0.4),
+        ],
+        columns=["defence", "seed", "accuracy", "SSIM"],
     )
     axis = pgsl_plots.trade_off(points).axes[0]
-    assert len(axis.lines) == 2  # one line a kind of defence
-    assert [text.get_text() for text in axis.texts] == ["2", "1"]
+    assert [text.get_text() for text in axis.texts] == ["1", "2"]
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["none", "laplace"]
+    # Seed 2 is drawn, and is in no mean: only one defence has it.
+    assert any(0.1 in line.get_ydata() for line in axis.lines)
+    centres = [tuple(np.round(container.lines[0].get_xydata()[0], 6)) for container in axis.containers]
+    assert centres == [(0.8, 0.85), (0.5, 0.8), (0.4, 0.6)]
+    bars = [path.vertices[:, 1] for path in axis.containers[2].lines[2][1].get_paths()]
+    np.testing.assert_allclose(bars, [[0.5, 0.7]])
+    apart = pgsl_plots.trade_off(points[(points["seed"] == 2) | (points["defence"] == "laplace 1")]).axes[0]
+    assert len(apart.containers) == 0 and len(apart.get_legend().get_texts()) == 2
     assert pgsl_plots.trade_off(points.iloc[:0]) is not None
     images, _ = images_and_labels(3)
     assert len(pgsl_plots.rows({"a": images[..., :1], "b": images[..., :1] - 0.5}).axes) == 6
     assert len(pgsl_plots.learning({"a": [{"loss": 1.0}, {"loss": 0.5}]}).axes[0].lines) == 1
+
+
+def defended(defense, seed, accuracy, ssim):
+    found = {"accuracy": accuracy, "n": 300}
+    return {
+        "data": {"name": "mnist"},
+        "seed": seed,
+        "parameters": {"size": 28, "cut": 2, "n_train": 1500, "defense": defense, "strength": 0.0},
+        "metrics": {"server": found, "decoder": {"ssim": ssim, "mse": 0.01}},
+    }
+
+
+def test_defences_are_compared_on_the_seeds_that_both_have():
+    found = [defended("none", 0, 0.9, 0.99), defended("none", 1, 0.8, 0.98), defended("pgsl", 1, 0.85, 0.97)]
+    points = pgsl_tables.trade_offs(found)
+    assert points["seed"].tolist() == [0, 1, 1]
+    none, whole = pgsl_tables.defences(points).to_dict("records")
+    assert none["seeds"] == "0, 1" and none["accuracy"] == "85.0% (80.0% to 90.0%)"
+    assert none["points beside none"] == "–"
+    assert whole["points beside none"] == "+5.0" and whole["SSIM beside none"] == "-0.010"
+    assert whole["accuracy"].startswith("85.0% [80.5%")  # Wilson's interval of one seed
+    assert pgsl_tables.defences(pgsl_tables.trade_offs([])).empty
+
+
+def test_a_mean_says_how_far_its_seeds_are_apart():
+    assert pgsl_tables.spread([], ".1f") == "–" and pgsl_tables.spread([0.5], ".1f") == "0.5"
+    assert pgsl_tables.spread([0.5, 1.0], ".2f") == "0.75 (0.50 to 1.00)"
+    low, high = intervals.over_seeds([1.0, 2.0, 6.0])
+    assert pgsl_tables.spread([1, 2, 6], ".2f") == f"3.00 [{low:.2f}, {high:.2f}]"
+    assert pgsl_tables.spread([1, 2, 6], ".2f", within=(0, 7)) == "3.00 [0.00, 7.00]"
 
 
 def test_checks_tell_right_from_wrong(monkeypatch, capsys):
