@@ -10,13 +10,11 @@ from medtk.evaluation.intervals import over_seeds, wilson
 from medtk.lab.pgsl_spec import PAPER, STREAM_ROWS
 from medtk.lab.robust_tables import change
 from medtk.reproduction import records
+from medtk.reproduction.paired import LEARNED, UNTOLD
 from medtk.settings import results_home
 
 MEASURES = {"mse": "MSE, pixels 0 to 1", "psnr": "PSNR in dB", "ssim": "SSIM"}
 COMMONEST = "always the commonest class"
-LEARNED = 0.05  # of balanced accuracy, above naming one class
-# Conditions in which no image carries a trace of its true label; a record's own is the first that it has.
-UNTOLD = ("server", "pgsl-guessed", "attacked-guessed", "unattacked")
 # What a training's line in the tables is known by, and a defence's beside its name.
 KEY = ("data", "split", "trained on", "cut", "μ", "pixels", "training images", "test images", "epochs")
 SETTING = ["data", "pixels", "cut", "training images"]
@@ -87,7 +85,7 @@ def under_attack(record: dict, attacks: Mapping[str, str]) -> pd.DataFrame:
 def recorded() -> pd.DataFrame:
     """Every recorded training of the study, one line a setting, means over seeds; no lines from an empty ledger."""
     columns = [*KEY, "seeds"]
-    balanced = "balanced, guessed label or plain"
+    balanced = "balanced, plain or guessed label"
     shown = {"true label": "attacked", "guessed label": "attacked-guessed", "plain": "unattacked"}
     lines = []
     for key, runs in sorted(_settings().items(), key=str):
