@@ -48,16 +48,16 @@ def batch(network):
     return images[right][:N], labels[right][:N]
 
 
+def for_art(model, **settings):
+    estimators = pytest.importorskip("art.estimators.classification", reason="adversarial-robustness-toolbox is absent")
+    about = {"nb_classes": CLASSES, "input_shape": SHAPE, "clip_values": (0.0, 1.0)}
+    return estimators.TensorFlowV2Classifier(model, **about, **settings)
+
+
 @pytest.fixture(scope="module")
 def art(network):
-    estimators = pytest.importorskip("art.estimators.classification", reason="adversarial-robustness-toolbox is absent")
-    return estimators.TensorFlowV2Classifier(
-        models.logits(network),
-        nb_classes=CLASSES,
-        input_shape=SHAPE,
-        loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        clip_values=(0.0, 1.0),
-    )
+    crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return for_art(models.logits(network), loss_object=crossentropy)
 
 
 @pytest.fixture(scope="module")
@@ -195,22 +195,25 @@ def test_carlini_wagner_against_art(network, batch, art):
 
 
 @pytest.mark.parametrize(("theta", "gamma"), [(1.0, 0.06), (0.4, 0.08)])
-def test_jsma_against_art(network, batch, art, theta, gamma):
-    """Towards the next class, at most a share gamma of the values; ART takes the two steepest, without the others."""
+def test_jsma_against_art(network, batch, theta, gamma):
+    """Towards the next class, at most a share gamma of the values, by the slopes of probabilities: the same images.
+
+    ART on the logits takes the two steepest without the other classes: another attack, with one image in ten the same.
+    """
+    probabilities = for_art(network)
     from art.attacks.evasion import SaliencyMapMethod
 
     images, labels = batch
     targets = (labels + 1) % CLASSES
     ours = attacks.jsma(network, images, labels, targets=targets, theta=theta, gamma=gamma)
     # ART stops after the budget is passed: one pair less.
-    theirs = SaliencyMapMethod(art, theta, gamma - 2 / 256, batch_size=N, verbose=False).generate(
+    theirs = SaliencyMapMethod(probabilities, theta, gamma - 2 / 256, batch_size=N, verbose=False).generate(
         images, np.eye(3)[targets]
     )
+    # All of them, but where two slopes are equal but for rounding either may come first.
+    assert (ours == theirs).all(axis=(1, 2, 3)).mean() >= 0.9
     reached, others = (gradients.scores(network, x).argmax(axis=1) == targets for x in (ours, theirs))
-    assert reached.mean() >= others.mean() - CHANCE / 3 and reached.mean() > 0.3
-    both = reached & others
-    used, needed = ((x != images)[both].sum(axis=(1, 2, 3)).mean() for x in (ours, theirs))
-    assert used <= 1.1 * needed
+    assert reached.mean() >= others.mean() > 0.3
 
 
 def test_square_against_art(network, batch, art):

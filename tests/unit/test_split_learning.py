@@ -13,19 +13,20 @@ from medtk.split_learning import processes
 from medtk.training import be_deterministic, epoch_order
 
 SHAPE = (8, 8, 3)
+TINY = {"convolutions": 3, "filters": 4, "seed": 0}
 
 
-def small(seed=0, **settings):
+def small(dropout=0.25):
     be_deterministic()
-    return sl.build(3, SHAPE, **{"convolutions": 3, "filters": 4, "seed": seed, **settings})
+    return sl.build(3, SHAPE, **TINY, dropout=dropout)
 
 
 def split(n=20, seed=0):
     return Split(*images_and_labels(n, seed=seed))
 
 
-def trained_in_one_piece(shares, epochs=2, batch_size=8, **settings):
-    model = small(**settings)
+def trained_in_one_piece(shares, epochs=2, batch_size=8):
+    model = small()
     for epoch in range(epochs):
         for place, share in enumerate(shares):
             number = epoch * len(shares) + place
@@ -37,15 +38,23 @@ def trained_in_one_piece(shares, epochs=2, batch_size=8, **settings):
     return model
 
 
-def trained_in_two(shares, cut_layer, epochs=2, batch_size=8, **settings):
-    model = small(**settings)
+def trained_in_two(shares, cut_layer, epochs=2, batch_size=8):
+    """Train clients that have a part each: only what they hand over makes them one."""
+    model = small()
     client, server = sl.split_at(model, cut_layer)
-    clients = [sl.LocalClient(f"client_{k}", client, share) for k, share in enumerate(shares)]
+    parts = [sl.split_at(small(), cut_layer)[0] for _ in shares]
+    clients = [sl.LocalClient(f"client_{k}", *held) for k, held in enumerate(zip(parts, shares, strict=True))]
     history = [sl.run_epoch(clients, server, epoch=epoch, batch_size=batch_size) for epoch in range(epochs)]
+    sl.put_state(client, clients[-1].state())
     return model, history
 
 
-@pytest.mark.parametrize(("cut_layer", "members"), [("bn_2", 2), ("dropout_3", 1)])
+def assert_same_bits(ours, theirs):
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize(("cut_layer", "members"), [("bn_2", 3), ("dropout_3", 1)])
 def test_split_training_equals_training_in_one_piece(cut_layer, members):
     shares = [split(20 - 6 * k, seed=k) for k in range(members)]
     whole, start = trained_in_one_piece(shares), small()
@@ -124,24 +133,50 @@ def test_wrong_cuts_and_settings_are_refused():
         sl.run_epoch([sl.LocalClient("a", client, split(4))], server, epoch=0, batch_size=0)
 
 
-def test_clients_in_other_processes_train_the_same_network_to_the_last_bit(tmp_path):
-    shares, settings = [split(12), split(9, seed=1)], {"convolutions": 3, "filters": 4, "seed": 0}
-    folders = {}
-    for k, share in enumerate(shares):
-        folders[f"client_{k}"] = tmp_path / f"client_{k}.npz"
-        np.savez(folders[f"client_{k}"], images=share.images, labels=share.labels)
-    here, history = trained_in_two(shares, "bn_2", epochs=1)
-    there = small()
-    with sl.remote_clients(folders, cut_layer="bn_2", n_classes=3, input_shape=SHAPE, **settings) as clients:
-        client, server = sl.split_at(there, "bn_2")
-        found = sl.run_epoch(clients, server, epoch=0, batch_size=8)
-        sl.put_state(client, clients[-1].state())
-        assert clients[0].bytes_received > 12 * 8 * 8 * 4 * 4
-        with pytest.raises(MedtkError, match="client_1: BadParameter: This state belongs to another network"):
-            clients[1].take([np.zeros(3)])
-    for mine, theirs in zip(here.get_weights(), there.get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    assert {k: v for k, v in found.items() if k != "seconds"} == {k: v for k, v in history[0].items() if k != "seconds"}
+SERVERS = {
+    "plain": (lambda: sl.split_at(small(), "bn_2")[1], sl.server_step),
+    "pgsl": (lambda: sl.build_server(3, (8, 8, 4), convolutions=3), sl.pgsl_step),
+}
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory):
+    """Two clients in processes of their own, and their images."""
+    shares, folder = [split(12), split(9, seed=1)], tmp_path_factory.mktemp("clients")
+    files = {f"client_{k}": folder / f"client_{k}.npz" for k in range(2)}
+    for path, share in zip(files.values(), shares, strict=True):
+        np.savez(path, images=share.images, labels=share.labels)
+    with sl.remote_clients(files, cut_layer="bn_2", n_classes=3, input_shape=SHAPE, **TINY) as clients:
+        assert_same_bits(clients[1].state(), sl.state_of(sl.split_at(small(), "bn_2")[0]))
+        yield clients, shares
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_clients_in_other_processes_train_the_same_network_to_the_last_bit(remote, name):
+    """Over two epochs: in the second the first client goes on from the last. Here both have the same part."""
+    (there, shares), (build, step) = remote, SERVERS[name]
+    part = sl.split_at(small(), "bn_2")[0]
+    here = [sl.LocalClient(f"client_{k}", part, share) for k, share in enumerate(shares)]
+    for client in there:  # they may have trained in another test
+        client.take(here[0].state())
+    ended = []
+    for clients in (here, there):
+        server = build()
+        history = [sl.run_epoch(clients, server, epoch=epoch, batch_size=8, step=step) for epoch in range(2)]
+        measured = [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+        ended.append((measured, clients[-1].state() + server.get_weights()))
+    assert ended[0][0] == ended[1][0]
+    assert_same_bits(ended[0][1], ended[1][1])
+
+
+def test_clients_in_other_processes_count_bytes_and_refuse_a_state_of_another_network(remote):
+    clients, shares = remote
+    before = clients[0].bytes_received
+    clients[0].start(0, 0)
+    activations, _ = clients[0].forward(np.arange(len(shares[0])))
+    assert clients[0].bytes_received - before > activations.nbytes == 12 * 8 * 8 * 4 * 4
+    with pytest.raises(MedtkError, match="client_1: BadParameter: This state belongs to another network"):
+        clients[1].take([np.zeros(3)])
 
 
 def test_messages_come_out_as_they_went_in():
