@@ -14,6 +14,7 @@ from medtk.evaluation import intervals
 from medtk.lab import check_pgsl, pgsl, pgsl_images, pgsl_plots, pgsl_spec, pgsl_tables, session
 from medtk.lab.pgsl_spec import Spec
 from medtk.reproduction import papers, records
+from medtk.reproduction.quantities import one_answer
 
 
 def dataset(name="mnist", n=24, groups=None):
@@ -125,7 +126,9 @@ def test_records_of_the_method_and_of_networks_in_one_piece(small, tmp_path, mon
     (line,) = pgsl_tables.against_none().to_dict("records")
     gain = record["metrics"]["pgsl-guessed"]["accuracy"] - plain["metrics"]["unattacked"]["accuracy"]
     assert line["no attack"] == f"{plain['metrics']['unattacked']['accuracy']:.1%}" and line["seeds"] == "0"
-    assert line["PGSL, guessed label, points"].startswith(f"{100 * gain:+.1f} [")
+    sides = record["metrics"]["pgsl-guessed"], plain["metrics"]["unattacked"]
+    shown = "–" if all(map(one_answer, sides)) else f"{100 * gain:+.1f} ["
+    assert line["PGSL, guessed label, points"].startswith(shown)
     assert "of 3 recorded networks" in pgsl_tables.learned("mnist") and commonest in pgsl_tables.learned("mnist")
     assert "no network" in pgsl_tables.learned("mias_paper")
     assert records.verify(home) == []
