@@ -18,8 +18,10 @@ from medtk.settings import results_home
 
 READS = 0.05  # a decoder that explains less of a map's squares has not read it
 FIRST_LAYER = "decoder of the first layer's input"
+LINE = "straight line to the first layer's input"
 ACTIVATIONS = {
     "decoder": "decoder that knows the defence",
+    "ridge": "straight line from 3 x 3 places, knows the defence",
     "plain decoder": "decoder trained on plain images, knows of no attack",
     "plain decoder recovered": "decoder trained on plain images, then recovery",
     "dcgan": "generator",
@@ -30,6 +32,9 @@ ACTIVATIONS = {
     "unaware recovered": f"{FIRST_LAYER}, then recovery",
     "subtracted": f"{FIRST_LAYER}, its map taken off",
     "subtracted by reader": f"{FIRST_LAYER}, map of the map reader taken off",
+    "first layer by ridge": LINE,
+    "first layer by ridge recovered": f"{LINE}, then recovery",
+    "subtracted by ridge": f"{LINE}, its map taken off",
     "attacked": "no inversion: the attacked image itself",
     "mean": "no inversion: the mean image",
     "zero": "no inversion: black",
@@ -134,8 +139,10 @@ def verdict(record: dict) -> str:
         f"A decoder trained on plain images, which knows of no attack, leaves {error['plain decoder']:.4f}.",
         f"A decoder of what the first layer sees leaves the attack in the image: {error['first layer']:.4f}.",
     ]
-    readers = {"map": "decodes with the rest", "map reader": "reads with a decoder made for it"}
-    for (name, how), subtracted in zip(readers.items(), ("subtracted", "subtracted by reader"), strict=True):
+    readers = [("map", "decodes with the rest", "first layer", "subtracted")]
+    readers.append(("map reader", "reads with a decoder made for it", "first layer", "subtracted by reader"))
+    readers.append(("map ridge", "reads with straight lines", "first layer by ridge", "subtracted by ridge"))
+    for name, how, attacked, subtracted in (one for one in readers if one[0] in found):
         explained, alike = found[name]["explained"], found[name]["correlation"]
         lines.append(
             f"The map that he {how} explains {explained:.1%} of the true one's squares, correlation {alike:.2f}:"
@@ -143,9 +150,7 @@ def verdict(record: dict) -> str:
         if explained < READS:
             lines.append("  he reads nothing of it. That is an attack that failed, not a proof that the map is safe.")
         else:
-            lines.append(
-                f"  taking it off brings the error from {error['first layer']:.4f} to {error[subtracted]:.4f}."
-            )
+            lines.append(f"  taking it off brings the error from {error[attacked]:.4f} to {error[subtracted]:.4f}.")
     return "\n".join(lines)
 
 

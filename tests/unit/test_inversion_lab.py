@@ -67,6 +67,9 @@ def test_the_whole_method_is_attacked_and_recorded(made):
     np.testing.assert_allclose(total, split_learning.to_channels(attacked - test).sum(axis=-1, keepdims=True))
     assert set(record["metrics"]) >= {"server", "read decoder", "read dcgan", "mean", "zero", "attacked", "map"}
     assert set(record["metrics"]) >= {"plain decoder", "first layer", "map reader", "subtracted by reader"}
+    linear = {"ridge", "first layer by ridge", "first layer by ridge recovered", "map ridge", "subtracted by ridge"}
+    assert set(record["metrics"]) >= linear | {"read ridge"}
+    assert record["metrics"]["ridge"]["n"] == 6 and "explained" in record["metrics"]["map ridge"]
     assert record["parameters"]["recovery_descent"] == split_learning.EARLY["descent"]
     blind = np.mean((dataset().train.images.mean(axis=0) - test) ** 2)
     assert record["metrics"]["mean"]["mse"] == pytest.approx(blind, rel=1e-4)
@@ -132,7 +135,7 @@ def test_gradients_answer_their_rows_of_both_tables(made):
 
 def test_tables_and_figures_of_the_chapter(made):
     table = inversion_views.attacks([made["pgsl"][1]], inversion_views.ACTIVATIONS)
-    assert table["attack"].iloc[-1] == "no inversion: black" and len(table) == 12
+    assert table["attack"].iloc[-1] == "no inversion: black" and len(table) == 16
     assert inversion_views.attacks([], inversion_views.GRADIENTS).empty
     by_defense = inversion_views.by_defense([made["pgsl"][1], made["pgsl"][1]])
     assert by_defense["defence"].tolist() == ["pgsl"] and by_defense["seeds"].tolist() == [2]
@@ -162,6 +165,9 @@ def test_the_verdict_on_the_map_follows_the_record(explained, said):
     metrics["map reader"] = {"explained": explained, "correlation": 0.1}
     lines = inversion_views.verdict({"metrics": metrics}).splitlines()
     assert "an attack that failed" in lines[5] and said in lines[7]
+    metrics |= {"map ridge": metrics["map reader"], "first layer by ridge": {"mse": 0.02}}
+    more = inversion_views.verdict({"metrics": metrics | {"subtracted by ridge": {"mse": 0.004}}}).splitlines()
+    assert more[:8] == lines and "straight lines" in more[8] and said in more[9]
 
 
 def test_a_map_that_is_nearly_all_0_is_read_by_a_decoder_made_for_it():
@@ -173,6 +179,21 @@ def test_a_map_that_is_nearly_all_0_is_read_by_a_decoder_made_for_it():
     read = inversion.map_read(seen[:64], maps[:64], seen[64:], how)
     assert inversion.of_map(read, maps[64:])["explained"].mean() > 0.5
     assert read.min() >= 0 and read.max() <= inversion.FULL_MAP
+
+
+def test_lines_read_what_a_linear_client_sends_image_and_map():
+    random, test = np.random.default_rng(0), dataset(n_test=40).test
+    attacked = np.where(random.random(test.images.shape) < 0.02, 1.0, test.images).astype(np.float32)
+    tensors = split_learning.with_map(attacked, attacked - test.images)
+    seen = (tensors @ random.normal(size=(5, 12))).astype(np.float32)
+    found = inversion.ridge_read(seen[:30], test.images[:30], seen[30:], tensors[:30])
+    np.testing.assert_allclose(found["first layer by ridge"], attacked[30:], atol=1e-3)
+    assert inversion.of_map(found["map ridge"], tensors[30:, ..., 4:])["explained"].mean() > 0.99
+    np.testing.assert_allclose(found["subtracted by ridge"], test.images[30:], atol=5e-3)
+    assert found["ridge"].shape == (10, 12, 12, 1)
+    assert set(inversion.ridge_read(seen[:30], test.images[:30], seen[30:])) == {"ridge"}
+    pixels = inversion.ridge_read(seen[:30], test.images[:30], seen[30:], tensors[:30, ..., :4])
+    assert set(pixels) == {"ridge", "first layer by ridge"}
 
 
 def test_wrong_names_and_sizes_are_told_before_anything_is_trained(monkeypatch):
