@@ -16,6 +16,9 @@ from medtk.lab.session import Run
 
 CUTS = (1, 2, 3, 5, 7)
 IMAGE_NOISE = 0.1  # Laplacian, on pixels: the study says that it corrupted the images
+# A search that leaves more than half of the gradient's squared length is lost on a plain where all sigmoids are 0 or 1.
+# The attacker sees that, and starts again.
+LOST = 0.5
 # What a client may do to a gradient before it is sent; noise and length in units of the gradient's own length.
 GRADIENT_DEFENSES: dict[str, Callable] = {
     "pruned 0.9": lambda message, seed: inversion.prune(message, 0.9),
@@ -31,6 +34,7 @@ def gradients(
     dataset: Dataset,
     *,
     iterations: int = 300,
+    restarts: int = 1,
     n_defended: int = 20,
     spec: Spec | None = None,
     progress: bool = True,
@@ -42,8 +46,9 @@ def gradients(
     ``idlg`` of every test image; of the first `n_defended` images ``jsma dlg`` (attacked by the client first, measured
     against the original), ``recovered dlg`` (the same after the study's recovery), ``noise dlg`` (Laplacian noise on
     the pixels), each also for ``idlg``; and ``idlg`` after each of `GRADIENT_DEFENSES`, ``known``: by who
-    knows of it. The predictions ``read dlg`` and
-    ``read idlg`` are those of the undefended network, trained on originals, to the rebuilt images.
+    knows of it. An image whose search is lost (`LOST`) is searched `restarts` times at most; ``losses`` are what each
+    image's best search leaves. The predictions ``read dlg`` and ``read idlg`` are those of the undefended network, trained on
+    originals, to the rebuilt images.
 
     Returns
     -------
@@ -62,26 +67,27 @@ def gradients(
         "jsma ": attacked(guide, dataset, as_study(spec)).guessed[few],
         "noise ": np.clip(images[few] + noise, 0, 1),
     }
-    how = {"iterations": iterations, "seed": run.seed, "progress": progress}
-    plain, found, measured = inversion.gradient_of_each(model, images, labels), {}, {}
-    right = {}
+    how = {"iterations": iterations, "restarts": restarts, "enough": LOST, "seed": run.seed, "progress": progress}
+    plain, made = inversion.gradient_of_each(model, images, labels), {}
     for attack in (inversion.dlg, inversion.idlg):
         name = attack.__name__
-        made = attack(model, plain, **how)
-        found[name], right[name] = made.images, made.labels == labels
+        made[name] = attack(model, plain, **how)
         for what, changed in shown.items():
             sent = inversion.gradient_of_each(model, changed, labels[few])
-            found[what + name] = attack(model, sent, **how).images
-        found["recovered " + name] = np.clip(split_learning.recovered(found["jsma " + name], spec.mu), 0, 1)
+            made[what + name] = attack(model, sent, **how)
     for number, (what, defense) in enumerate(GRADIENT_DEFENSES.items()):
         sent = [defense(message, (run.seed, number, i)) for i, message in enumerate(plain[few])]
-        found[what + " idlg"] = inversion.idlg(model, sent, **how).images
+        made[what + " idlg"] = inversion.idlg(model, sent, **how)
         if knows := KNOWN.get(what.partition(" ")[0]):
-            found[what + " idlg, known"] = inversion.idlg(model, sent, **{knows: True}, **how).images
-    for name, made in found.items():
-        measured[name] = inversion.errors(made, images[: len(made)])
+            made[what + " idlg, known"] = inversion.idlg(model, sent, **{knows: True}, **how)
+    found = {name: one.images for name, one in made.items()}
     for name in ("dlg", "idlg"):
-        measured[name]["right_label"] = right[name]
+        found["recovered " + name] = np.clip(split_learning.recovered(found["jsma " + name], spec.mu), 0, 1)
+    measured = {name: inversion.errors(rebuilt, images[: len(rebuilt)]) for name, rebuilt in found.items()}
+    for name, one in made.items():
+        measured[name]["losses"] = one.losses
+    for name in ("dlg", "idlg"):
+        measured[name]["right_label"] = made[name].labels == labels
     measured |= inversion.baselines(dataset.train.images, images)
     predictions = {
         f"read {name}": helper.predict(split_learning.to_channels(found[name]), batch_size=256, verbose=0)
@@ -96,13 +102,14 @@ def gradients(
         NETWORK,
         experiment="gradients",
         paper=PAPER,
-        name=f"{dataset.name}-{side}px-n{len(images)}-i{iterations}-s{run.seed}",
+        name=gradients_name(dataset.name, side, len(images), iterations, restarts, run.seed),
         cells=cells(dataset, _gradient_rows()),
         parameters={
             "dataset": dataset.name,
             "size": side,
             "network": "lenet",
             "iterations": iterations,
+            "restarts": restarts,
             "n_defended": len(images[few]),
             "n_test": len(images),
             "n_train": len(dataset.train),
@@ -116,6 +123,12 @@ def gradients(
         seconds=time.perf_counter() - began,
     )
     return found, record
+
+
+def gradients_name(dataset: str, size: int, n: int, iterations: int, restarts: int, seed: int) -> str:
+    """File name of a record of `gradients`."""
+    again = f"-r{restarts}" if restarts > 1 else ""
+    return f"{dataset}-{size}px-n{n}-i{iterations}{again}-s{seed}"
 
 
 def depth(

@@ -52,12 +52,12 @@ def planned(experiment: str, dataset: str, chosen: argparse.Namespace) -> Iterat
                 )
         elif experiment == "gradients":
             side, (train, test) = SMALL[dataset], FEW[dataset]
-            n_test = test or 50
+            how = {"iterations": chosen.iterations, "restarts": chosen.restarts}
             yield (
-                f"{dataset}-{side}px-n{n_test}-i{chosen.iterations}-s{seed}",
+                inversion_more.gradients_name(dataset, side, test or 50, **how, seed=seed),
                 seed,
-                lambda run, side=side, train=train, test=test, seed=seed: inversion_more.gradients(
-                    run, load(run, side, train, test), iterations=chosen.iterations, spec=usual(dataset, seed=seed)
+                lambda run, side=side, train=train, test=test, seed=seed, how=how: inversion_more.gradients(
+                    run, load(run, side, train, test), **how, spec=usual(dataset, seed=seed)
                 )[1],
             )
         elif experiment == "depth":
@@ -86,6 +86,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("datasets", nargs="+", choices=list(SIZES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--iterations", type=int, default=300, help="of gradient matching")
+    parser.add_argument("--restarts", type=int, default=3, help="searches of an image at most, in gradient matching")
     parser.add_argument(
         "--defenses", nargs="+", default=list(STRENGTHS), help="with a strength behind a hyphen: laplace-0.5"
     )

@@ -272,6 +272,17 @@ def test_noise_is_added_to_what_the_server_sees_and_nopeek_lowers_the_correlatio
         inversion.Defense(noise=-1.0)
 
 
+def test_an_image_is_searched_again_only_while_its_loss_is_high_and_never_for_the_worse(leaky, sent):
+    _, _, messages = sent
+    once, thrice = (inversion.idlg(leaky, messages, iterations=4, restarts=n, seed=3) for n in (1, 3))
+    assert (thrice.losses <= once.losses).all() and (thrice.losses < once.losses).any()
+    between = float(once.losses.mean())  # one image is good enough, the other is not
+    some = inversion.idlg(leaky, messages, iterations=4, restarts=3, enough=between, seed=3)
+    good = once.losses <= between
+    np.testing.assert_array_equal(some.losses[good], once.losses[good])
+    assert good.sum() == 1 and (some.losses[~good] < once.losses[~good]).all()
+
+
 def by_neighbours(seen, weights, block):
     """Pixels of each block as a linear function of the 3 x 3 places around it, one place at a time."""
     n, height, width, _ = seen.shape

@@ -49,7 +49,9 @@ def made(tmp_path_factory):
         none = Spec(**SMALL)
         found["depth"] = inversion_more.depth(run, images, none, cuts=(1, 2), progress=False)
         few = replace(images, test=images.test.take(slice(0, 2)))
-        found["gradients"] = inversion_more.gradients(run, few, iterations=4, n_defended=1, spec=none, progress=False)
+        found["gradients"] = inversion_more.gradients(
+            run, few, iterations=4, restarts=2, n_defended=1, spec=none, progress=False
+        )
         assert records.verify(run.home) == []
         return found
 
@@ -130,6 +132,9 @@ def test_gradients_answer_their_rows_of_both_tables(made):
     assert rows["I", "Ours (iDLG)"]["predictions"] == "recovered idlg"
     assert record["metrics"]["idlg"]["right_label"] == 1
     assert set(images) - {"recovered dlg", "jsma dlg", "noise dlg"} <= set(inversion_views.GRADIENTS)
+    assert record["parameters"]["restarts"] == 2 and record["id"].endswith("-n2-i4-r2-s0")
+    losses = {name: one["losses"] for name, one in record["metrics"].items() if "losses" in one}
+    assert set(losses) == {name for name in images if not name.startswith("recovered")} and losses["idlg"] < 1.5
     assert record["metrics"]["dlg"]["n"] == 2 and record["metrics"]["jsma dlg"]["n"] == 1
 
 
@@ -310,5 +315,9 @@ def test_the_recorder_plans_what_was_asked_for():
     )
     names = [name for name, *_ in inversion_recording.planned("inversion", "mnist", chosen)]
     assert len(set(names)) == 4 and sum("laplace0.5" in name for name in names) == 2
+    gradients = inversion_recording.parsed(["gradients", "mnist"])
+    assert [name for name, *_ in inversion_recording.planned("gradients", "mnist", gradients)] == [
+        "mnist-28px-n30-i300-r3-s0"
+    ]
     other = inversion_recording.parsed(["attributes", "mias_paper"])
     assert len(list(inversion_recording.planned("attributes", "mias_paper", other))) == 2
