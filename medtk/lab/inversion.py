@@ -11,7 +11,7 @@ from keras import ops
 from medtk import inversion, split_learning
 from medtk.data import Dataset, Split
 from medtk.lab import pgsl
-from medtk.lab.inversion_spec import Spec, as_study, cells, deviations, record_name
+from medtk.lab.inversion_spec import Spec, as_study, batch_of, cells, deviations, record_name
 from medtk.lab.pgsl_images import NETWORK, Attacked, attacked, guide_network
 from medtk.lab.pgsl_images import tensors as pgsl_tensors
 from medtk.lab.pgsl_spec import PAPER
@@ -106,10 +106,11 @@ def rebuilt(dataset: Dataset, victim: Victim, spec: Spec, *, progress: bool = Tr
     """
     public = dataset.train.images
     known, now = seen(victim, spec, "train"), seen(victim, spec, "test")
-    how = {"epochs": spec.decoder_epochs, "seed": spec.seed, "progress": progress}
+    batch, common = batch_of(len(public)), {"seed": spec.seed, "progress": progress}
+    how = {"epochs": spec.decoder_epochs, "batch_size": batch} | common
     found = {"decoder": inversion.decode(inversion.train_decoder(known, public, **how), now)}
     found |= ridge_read(known, public, now, victim.tensors["train"] if spec.on_images else None)
-    gan = inversion.train_gan(public, epochs=spec.gan_epochs, seed=spec.seed, progress=progress)
+    gan = inversion.train_gan(public, epochs=spec.gan_epochs, batch_size=2 * batch, **common)
     through = _from_images(victim.client, dataset.image_shape)
     how_far = {"steps": spec.latent_steps, "restarts": 1, "seed": spec.seed}
     found["dcgan"] = inversion.invert_by_generator(gan.generator, through, now, **how_far)

@@ -9,7 +9,7 @@ from medtk import inversion, split_learning
 from medtk.data import Dataset, Split
 from medtk.lab import mammograms
 from medtk.lab.inversion import undefended
-from medtk.lab.inversion_spec import Spec, as_study, cells, deviations
+from medtk.lab.inversion_spec import Spec, as_study, batch_of, cells, deviations
 from medtk.lab.pgsl_images import NETWORK, attacked, guide_network
 from medtk.lab.pgsl_spec import PAPER
 from medtk.lab.session import Run
@@ -47,8 +47,8 @@ def gradients(
     against the original), ``recovered dlg`` (the same after the study's recovery), ``noise dlg`` (Laplacian noise on
     the pixels), each also for ``idlg``; and ``idlg`` after each of `GRADIENT_DEFENSES`, ``known``: by who
     knows of it. An image whose search is lost (`LOST`) is searched `restarts` times at most; ``losses`` are what each
-    image's best search leaves. The predictions ``read dlg`` and ``read idlg`` are those of the undefended network, trained on
-    originals, to the rebuilt images.
+    image's best search leaves. The predictions ``read dlg`` and ``read idlg`` are those of the undefended network,
+    trained on originals, to the rebuilt images.
 
     Returns
     -------
@@ -152,9 +152,8 @@ def depth(
     found, measured = {}, inversion.baselines(public, originals)
     for cut in cuts:
         client, _ = split_learning.split_at(model, f"bn_{cut}")
-        decoder = inversion.train_decoder(
-            inversion.observe(client, known), public, epochs=spec.decoder_epochs, seed=spec.seed, progress=progress
-        )
+        how = {"epochs": spec.decoder_epochs, "batch_size": batch_of(len(public)), "seed": spec.seed}
+        decoder = inversion.train_decoder(inversion.observe(client, known), public, **how, progress=progress)
         found[f"cut {cut}"] = inversion.decode(decoder, inversion.observe(client, now))
         measured[f"cut {cut}"] = inversion.errors(found[f"cut {cut}"], originals)
     side = dataset.image_shape[0]

@@ -15,6 +15,7 @@ from medtk.lab.inversion_spec import (
     STRENGTHS,
     Spec,
     as_study,
+    batch_of,
     cells,
     checked_size,
     deviations,
@@ -307,6 +308,13 @@ def test_exercises_tell_right_from_wrong(monkeypatch):
     ):
         with pytest.raises(AssertionError, match="Not yet"):
             wrong()
+
+
+@pytest.mark.parametrize(("name", "n", "least"), [("mnist", 1500, 900), ("mias_paper", 280, 3000)])
+def test_decoders_take_enough_steps_however_few_the_images(name, n, least):
+    batch, spec = batch_of(n), inversion_recording.usual(name)
+    assert spec.decoder_epochs * -(-n // batch) >= least
+    assert batch_of(1500) == batch_of(60_000) == 32 and batch_of(1) == 8
 
 
 def test_the_recorder_plans_what_was_asked_for():
