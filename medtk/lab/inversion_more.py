@@ -1,14 +1,15 @@
 """More of chapter 33: gradients that are sent, where the network is cut, and what else activations say."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from medtk import inversion, split_learning
 from medtk.data import Dataset, Split
 from medtk.lab import mammograms
-from medtk.lab.inversion import undefended
+from medtk.lab.inversion import seen, undefended, victim
 from medtk.lab.inversion_spec import Spec, as_study, batch_of, cells, deviations
 from medtk.lab.pgsl_images import NETWORK, attacked, guide_network
 from medtk.lab.pgsl_spec import PAPER
@@ -211,44 +212,34 @@ def mammogram_attributes(dataset: Dataset, column: str) -> tuple[tuple[str, ...]
 
 
 def attribute(run: Run, dataset: Dataset, spec: Spec, column: str, *, progress: bool = True) -> dict:
-    """Infer an attribute of each mammogram from the activations behind each of `CUTS`, and record it.
+    """Infer an attribute of each mammogram from what the server receives under the defence of `spec`, and record it.
 
     The record's labels are the attribute; its predictions are named ``images`` (from the pixels themselves, the most
-    that there is to find in this way) and ``cut 1``, ``cut 2``, ...
+    that there is to find in this way) and ``cut 1``, ``cut 2``, ... for the last convolution at the client: each of
+    `CUTS` without a defence, and with one the cut that its client was trained for. The attacker knows the defence.
     """
     began = time.perf_counter()
     names, ids = mammogram_attributes(dataset, column)
-    model = undefended(dataset, spec, progress=progress)
     known, now = dataset.train.images, dataset.test.images
     predictions = {"images": inversion.infer_attribute(known, ids["train"], now, cells=16, seed=spec.seed)}
-    for cut in CUTS:
-        client, _ = split_learning.split_at(model, f"bn_{cut}")
-        pair = [inversion.observe(client, split_learning.to_channels(one)) for one in (known, now)]
-        predictions[f"cut {cut}"] = inversion.infer_attribute(pair[0], ids["train"], pair[1], seed=spec.seed)
+    for cut, (mine, theirs) in _received(dataset, spec, progress):
+        predictions[f"cut {cut}"] = inversion.infer_attribute(mine, ids["train"], theirs, seed=spec.seed)
     told = Split(dataset.test.images, ids["test"], dataset.test.groups)
-    relabelled = Dataset(
-        dataset.name,
-        dataset.train,
-        dataset.val,
-        told,
-        names,
-        dataset.card,
-        dataset.source,
-        dataset.sha256,
-        dataset.note,
-    )
+    relabelled = replace(dataset, test=told, class_names=names)
     run.deviations += [one for one in deviations(dataset, spec) if one not in run.deviations]
     return run.record(
         relabelled,
         NETWORK,
         experiment="attributes",
         paper=PAPER,
-        name=f"{dataset.name}-{dataset.image_shape[0]}px-{column}-s{run.seed}",
+        name=attribute_name(dataset.name, dataset.image_shape[0], column, spec),
         cells=[],
         parameters={
             "dataset": dataset.name,
             "size": dataset.image_shape[0],
             "attribute": column,
+            "defense": spec.defense,
+            "strength": spec.strength,
             "names": list(names),
             "commonest": float(np.bincount(ids["test"], minlength=len(names)).max() / len(ids["test"])),
             "epochs": spec.epochs,
@@ -256,6 +247,24 @@ def attribute(run: Run, dataset: Dataset, spec: Spec, column: str, *, progress: 
         predictions=predictions,
         seconds=time.perf_counter() - began,
     )
+
+
+def attribute_name(dataset: str, size: int, column: str, spec: Spec) -> str:
+    """File name of a record of `attribute`."""
+    return f"{dataset}-{size}px-{column}-{spec.title.replace(' ', '')}-s{spec.seed}"
+
+
+def _received(dataset: Dataset, spec: Spec, progress: bool) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """What the server receives of training and test images, by cut."""
+    if spec.defense != "none":
+        target = victim(dataset, spec, progress=progress)
+        yield spec.cut, [seen(target, spec, part) for part in ("train", "test")]
+        return
+    model = undefended(dataset, spec, progress=progress)
+    tensors = [split_learning.to_channels(one) for one in (dataset.train.images, dataset.test.images)]
+    for cut in CUTS:
+        client, _ = split_learning.split_at(model, f"bn_{cut}")
+        yield cut, [inversion.observe(client, one) for one in tensors]
 
 
 def _gradient_rows() -> list[tuple[str, str, str, str]]:

@@ -6,6 +6,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 
 from medtk import lab
 from medtk.errors import BadParameter, DataUnavailable, MedtkError
@@ -70,13 +71,12 @@ def planned(experiment: str, dataset: str, chosen: argparse.Namespace) -> Iterat
                 ],
             )
         else:
-            for column in ("side", "tissue"):
+            for column, (defense, strength) in product(("side", "tissue"), named(chosen.defenses)):
+                spec = usual(dataset, defense, strength, seed)
                 yield (
-                    f"{dataset}-{size}px-{column}-s{seed}",
+                    inversion_more.attribute_name(dataset, size, column, spec),
                     seed,
-                    lambda run, column=column, seed=seed: inversion_more.attribute(
-                        run, load(run), usual(dataset, seed=seed), column
-                    ),
+                    lambda run, column=column, spec=spec: inversion_more.attribute(run, load(run), spec, column),
                 )
 
 

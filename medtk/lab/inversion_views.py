@@ -183,13 +183,15 @@ def depth(found: Sequence[dict], *, dataset: Dataset | None = None) -> plt.Figur
 
 
 def attributes(found: Sequence[dict]) -> pd.DataFrame:
-    """Accuracy of attribute inference by place, with 95 % Wilson intervals for one seed; one line an attribute."""
-    groups: dict[str, list[dict]] = {}
+    """Accuracy of attribute inference by place, a line an attribute and defence; 95 % Wilson intervals for one seed."""
+    groups: dict[tuple, list[dict]] = {}
     for record in found:
-        groups.setdefault(record["parameters"]["attribute"], []).append(record)
+        p = record["parameters"]
+        groups.setdefault((p["attribute"], p["defense"], p["strength"]), []).append(record)
     lines = []
-    for attribute, runs in groups.items():
+    for (attribute, defense, strength), runs in groups.items():
         line = {"attribute": attribute, "of": ", ".join(runs[0]["parameters"]["names"])}
+        line["defence"] = defense + (f" {strength:g}" if strength else "")
         line["always the commonest"] = f"{runs[0]['parameters']['commonest']:.1%}"
         metrics = [run["metrics"] for run in runs]
         lines.append(line | {name: _accuracy(metrics, name) for name in metrics[0]})

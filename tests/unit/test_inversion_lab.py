@@ -287,6 +287,21 @@ def test_attributes_follow_the_films_of_each_patient(tmp_path, monkeypatch):
         inversion_more.mammogram_attributes(replace(images, source="synthetic"), "side")
 
 
+def test_attributes_are_read_off_what_each_defence_sends(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTK_CACHE", str(tmp_path))
+    ids = {"train": np.arange(32) % 2, "test": np.arange(6) % 2}
+    monkeypatch.setattr(inversion_more, "mammogram_attributes", lambda *_: (("left", "right"), ids))
+    run, made = lab.start("33", profile="reader"), []
+    for defense, strength in (("none", 0.0), ("laplace", 1.0), ("pgsl", 0.0)):
+        spec = Spec(defense, strength, **SMALL)
+        made.append(inversion_more.attribute(run, dataset(), spec, "side", progress=False))
+    assert records.verify(run.home) == []
+    assert [len(one["metrics"]) for one in made] == [6, 2, 2]
+    assert made[0]["metrics"]["images"] == made[2]["metrics"]["images"]
+    table = inversion_views.attributes(made)
+    assert table["defence"].tolist() == ["none", "laplace 1", "pgsl"] and table["cut 2"].notna().all()
+
+
 def test_exercises_tell_right_from_wrong(monkeypatch):
     monkeypatch.setenv("MEDTK_STRICT_CHECKS", "1")
     check = lab.check_inversion
@@ -328,4 +343,5 @@ def test_the_recorder_plans_what_was_asked_for():
         "mnist-28px-n30-i300-r3-s0"
     ]
     other = inversion_recording.parsed(["attributes", "mias_paper"])
-    assert len(list(inversion_recording.planned("attributes", "mias_paper", other))) == 2
+    names = [name for name, *_ in inversion_recording.planned("attributes", "mias_paper", other)]
+    assert len(set(names)) == 2 * len(STRENGTHS) and "mias_paper-64px-side-laplace1-s0" in names
