@@ -11,6 +11,7 @@ _PLACES = {
     "gradient_matching": ["Rebuilt", "dlg", "gradient_of_each", "idlg", "label_of", "match"],
     "leaky_network": ["lenet"],
     "measures": ["baselines", "errors", "mse", "psnr", "ssim"],
+    "ridge": ["Ridge", "fit_ridge", "read_ridge"],
 }
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}
 __all__ = sorted(_WHERE)

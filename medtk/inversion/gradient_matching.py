@@ -117,6 +117,7 @@ def dlg(
     *,
     iterations: int = 300,
     restarts: int = 1,
+    enough: float = 0.0,
     seed: int = 0,
     scale_free: bool = False,
     nonzero_only: bool = False,
@@ -133,7 +134,9 @@ def dlg(
     iterations : int
         Of L-BFGS-B, pixels bounded to [0, 1]; at least 1.
     restarts : int
-        Searches an image, from other random images; the one with the lowest loss is kept.
+        Searches an image at most, from other random images; the one with the lowest loss is kept.
+    enough : float
+        An image is searched again only while its lowest loss is above this.
     seed : int
     scale_free, nonzero_only : bool
         For an attacker who knows that messages are clipped or pruned, see `match`.
@@ -156,7 +159,7 @@ def dlg(
     Zhu, Liu and Han (2019), algorithm 1.
     """
     known = {"scale_free": scale_free, "nonzero_only": nonzero_only}
-    return _rebuild(model, messages, False, iterations, restarts, seed, known, progress)
+    return _rebuild(model, messages, False, iterations, (restarts, enough), seed, known, progress)
 
 
 def idlg(
@@ -165,6 +168,7 @@ def idlg(
     *,
     iterations: int = 300,
     restarts: int = 1,
+    enough: float = 0.0,
     seed: int = 0,
     scale_free: bool = False,
     nonzero_only: bool = False,
@@ -177,10 +181,11 @@ def idlg(
     Zhao, Mopuri and Bilen (2020).
     """
     known = {"scale_free": scale_free, "nonzero_only": nonzero_only}
-    return _rebuild(model, messages, True, iterations, restarts, seed, known, progress)
+    return _rebuild(model, messages, True, iterations, (restarts, enough), seed, known, progress)
 
 
-def _rebuild(model, messages, read_label, iterations, restarts, seed, known, progress) -> Rebuilt:
+def _rebuild(model, messages, read_label, iterations, searches, seed, known, progress) -> Rebuilt:
+    restarts, enough = searches
     if iterations < 1 or restarts < 1:
         raise BadParameter(f"iterations and restarts must be at least 1, not {iterations} and {restarts}.")
     shape, n_classes = model.input_shape[1:], model.output_shape[-1]
@@ -205,6 +210,8 @@ def _rebuild(model, messages, read_label, iterations, restarts, seed, known, pro
             options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 20, "ftol": 1e-14, "gtol": 1e-10}
             done = minimize(value, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
             tries.append((float(done.fun), attempt, done.x))
+            if done.fun <= enough:
+                break
         loss, _, point = min(tries)
         said = int(np.argmax(point[pixels:] if label is None else label))
         found.append((point[:pixels].reshape(shape).astype(np.float32), said, loss))

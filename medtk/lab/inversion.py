@@ -11,13 +11,13 @@ from keras import ops
 from medtk import inversion, split_learning
 from medtk.data import Dataset, Split
 from medtk.lab import pgsl
-from medtk.lab.inversion_spec import Spec, as_study, cells, deviations, record_name
+from medtk.lab.inversion_spec import Spec, as_study, batch_of, cells, deviations, record_name
 from medtk.lab.pgsl_images import NETWORK, Attacked, attacked, guide_network
 from medtk.lab.pgsl_images import tensors as pgsl_tensors
 from medtk.lab.pgsl_spec import PAPER
 from medtk.lab.session import Run
 
-MAPS = ("map", "map reader")
+MAPS = ("map", "map reader", "map ridge")
 FULL_MAP = 4.0  # the map has one number for a block of 2 by 2 pixels, each changed by 1 at most
 
 
@@ -101,13 +101,16 @@ def rebuilt(dataset: Dataset, victim: Victim, spec: Spec, *, progress: bool = Tr
         that the attack stays in the image; ``dcgan recovered``, ``plain decoder recovered`` and ``first layer
         recovered``, the same after the study's recovery. Where the map is sent too: ``map``, the map (half the size)
         that the decoder of the first layer makes; ``map reader``, the map of a decoder trained for nothing else, see
-        `map_read`; ``subtracted`` and ``subtracted by reader``, the decoded attacked image less each of them.
+        `map_read`; ``subtracted`` and ``subtracted by reader``, the decoded attacked image less each of them. And what
+        needs no training, see `ridge_read`.
     """
     public = dataset.train.images
     known, now = seen(victim, spec, "train"), seen(victim, spec, "test")
-    how = {"epochs": spec.decoder_epochs, "seed": spec.seed, "progress": progress}
+    batch, common = batch_of(len(public)), {"seed": spec.seed, "progress": progress}
+    how = {"epochs": spec.decoder_epochs, "batch_size": batch} | common
     found = {"decoder": inversion.decode(inversion.train_decoder(known, public, **how), now)}
-    gan = inversion.train_gan(public, epochs=spec.gan_epochs, seed=spec.seed, progress=progress)
+    found |= ridge_read(known, public, now, victim.tensors["train"] if spec.on_images else None)
+    gan = inversion.train_gan(public, epochs=spec.gan_epochs, batch_size=2 * batch, **common)
     through = _from_images(victim.client, dataset.image_shape)
     how_far = {"steps": spec.latent_steps, "restarts": 1, "seed": spec.seed}
     found["dcgan"] = inversion.invert_by_generator(gan.generator, through, now, **how_far)
@@ -121,7 +124,7 @@ def rebuilt(dataset: Dataset, victim: Victim, spec: Spec, *, progress: bool = Tr
         plain = split_learning.with_map(public, empty) if spec.defense == "pgsl" else split_learning.to_channels(public)
         naive = inversion.train_decoder(inversion.observe(victim.client, plain), public, **how)
         found["plain decoder"] = inversion.decode(naive, now)
-        for name in ("dcgan", "first layer", "plain decoder"):
+        for name in ("dcgan", "first layer", "first layer by ridge", "plain decoder"):
             found[f"{name} recovered"] = np.clip(split_learning.recovered(found[name], spec.mu), 0, 1)
         if spec.defense == "pgsl":
             maps = {"map": read[..., 4:], "map reader": map_read(known, victim.tensors["train"][..., 4:], now, how)}
@@ -129,6 +132,39 @@ def rebuilt(dataset: Dataset, victim: Victim, spec: Spec, *, progress: bool = Tr
                 both = np.concatenate([read[..., :4], maps[name]], axis=-1)
                 found[subtracted] = split_learning.map_taken_off(both)
             found |= maps
+    return found
+
+
+def ridge_read(
+    known: np.ndarray, public: np.ndarray, now: np.ndarray, tensors: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """What the best line from 3 x 3 places of the activations to pixels makes of them, see `medtk.inversion.fit_ridge`.
+
+    Parameters
+    ----------
+    known, public : ndarray
+        Activations of the attacker's own images, and these images.
+    now : ndarray
+        Activations that he reads.
+    tensors : ndarray, optional
+        What the first layer sees of his own images, where the client changes them.
+
+    Returns
+    -------
+    dict of ndarray
+        ``ridge``, the images. With `tensors`: ``first layer by ridge``, the images as attacked; and if a map is sent
+        along, ``map ridge``, the map, and ``subtracted by ridge``, these images less this map.
+    """
+    pixels = split_learning.to_channels(public)
+    wanted = pixels if tensors is None else np.concatenate([pixels, tensors], axis=-1)
+    read = inversion.read_ridge(inversion.fit_ridge(known, wanted), now)
+    read[..., :8] = np.clip(read[..., :8], 0, 1)
+    found = {"ridge": split_learning.to_pixels(read[..., :4])}
+    if tensors is not None:
+        found["first layer by ridge"] = split_learning.to_pixels(read[..., 4:8])
+        if tensors.shape[-1] == 5:
+            read[..., 8:] = np.clip(read[..., 8:], 0, FULL_MAP)
+            found |= {"map ridge": read[..., 8:], "subtracted by ridge": split_learning.map_taken_off(read[..., 4:])}
     return found
 
 
@@ -174,7 +210,7 @@ def defended(
     """Attack one split network from its activations, and record it.
 
     The record's predictions are the server's answers (``server``), and those of the undefended network to rebuilt
-    images: ``read decoder`` and ``read dcgan``, which say whether a rebuilt image still shows its class. The
+    images: ``read decoder``, ``read ridge`` and ``read dcgan``, which say whether one still shows its class. The
     measurements are `medtk.inversion.errors` of every attack, of the client's own pixel attack (``attacked``) and of
     attackers who look at nothing (``mean``, ``zero``), and `of_map`.
 
@@ -198,7 +234,7 @@ def defended(
         )
     measured |= {name: of_map(found[name], target.tensors["test"][..., 4:]) for name in MAPS if name in found}
     predictions = {"server": target.probabilities}
-    for name in ("decoder", "dcgan"):
+    for name in ("decoder", "ridge", "dcgan"):
         tensors = split_learning.to_channels(found[name])
         predictions[f"read {name}"] = target.helper.predict(tensors, batch_size=256, verbose=0)
     run.deviations += [one for one in deviations(dataset, spec) if one not in run.deviations]

@@ -1,21 +1,25 @@
 """More of chapter 33: gradients that are sent, where the network is cut, and what else activations say."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from medtk import inversion, split_learning
 from medtk.data import Dataset, Split
 from medtk.lab import mammograms
-from medtk.lab.inversion import undefended
-from medtk.lab.inversion_spec import Spec, as_study, cells, deviations
+from medtk.lab.inversion import seen, undefended, victim
+from medtk.lab.inversion_spec import Spec, as_study, batch_of, cells, deviations
 from medtk.lab.pgsl_images import NETWORK, attacked, guide_network
 from medtk.lab.pgsl_spec import PAPER
 from medtk.lab.session import Run
 
 CUTS = (1, 2, 3, 5, 7)
 IMAGE_NOISE = 0.1  # Laplacian, on pixels: the study says that it corrupted the images
+# A search that leaves more than half of the gradient's squared length is lost on a plain where all sigmoids are 0 or 1.
+# The attacker sees that, and starts again.
+LOST = 0.5
 # What a client may do to a gradient before it is sent; noise and length in units of the gradient's own length.
 GRADIENT_DEFENSES: dict[str, Callable] = {
     "pruned 0.9": lambda message, seed: inversion.prune(message, 0.9),
@@ -31,6 +35,7 @@ def gradients(
     dataset: Dataset,
     *,
     iterations: int = 300,
+    restarts: int = 1,
     n_defended: int = 20,
     spec: Spec | None = None,
     progress: bool = True,
@@ -42,8 +47,9 @@ def gradients(
     ``idlg`` of every test image; of the first `n_defended` images ``jsma dlg`` (attacked by the client first, measured
     against the original), ``recovered dlg`` (the same after the study's recovery), ``noise dlg`` (Laplacian noise on
     the pixels), each also for ``idlg``; and ``idlg`` after each of `GRADIENT_DEFENSES`, ``known``: by who
-    knows of it. The predictions ``read dlg`` and
-    ``read idlg`` are those of the undefended network, trained on originals, to the rebuilt images.
+    knows of it. An image whose search is lost (`LOST`) is searched `restarts` times at most; ``losses`` are what each
+    image's best search leaves. The predictions ``read dlg`` and ``read idlg`` are those of the undefended network,
+    trained on originals, to the rebuilt images.
 
     Returns
     -------
@@ -62,26 +68,27 @@ def gradients(
         "jsma ": attacked(guide, dataset, as_study(spec)).guessed[few],
         "noise ": np.clip(images[few] + noise, 0, 1),
     }
-    how = {"iterations": iterations, "seed": run.seed, "progress": progress}
-    plain, found, measured = inversion.gradient_of_each(model, images, labels), {}, {}
-    right = {}
+    how = {"iterations": iterations, "restarts": restarts, "enough": LOST, "seed": run.seed, "progress": progress}
+    plain, made = inversion.gradient_of_each(model, images, labels), {}
     for attack in (inversion.dlg, inversion.idlg):
         name = attack.__name__
-        made = attack(model, plain, **how)
-        found[name], right[name] = made.images, made.labels == labels
+        made[name] = attack(model, plain, **how)
         for what, changed in shown.items():
             sent = inversion.gradient_of_each(model, changed, labels[few])
-            found[what + name] = attack(model, sent, **how).images
-        found["recovered " + name] = np.clip(split_learning.recovered(found["jsma " + name], spec.mu), 0, 1)
+            made[what + name] = attack(model, sent, **how)
     for number, (what, defense) in enumerate(GRADIENT_DEFENSES.items()):
         sent = [defense(message, (run.seed, number, i)) for i, message in enumerate(plain[few])]
-        found[what + " idlg"] = inversion.idlg(model, sent, **how).images
+        made[what + " idlg"] = inversion.idlg(model, sent, **how)
         if knows := KNOWN.get(what.partition(" ")[0]):
-            found[what + " idlg, known"] = inversion.idlg(model, sent, **{knows: True}, **how).images
-    for name, made in found.items():
-        measured[name] = inversion.errors(made, images[: len(made)])
+            made[what + " idlg, known"] = inversion.idlg(model, sent, **{knows: True}, **how)
+    found = {name: one.images for name, one in made.items()}
     for name in ("dlg", "idlg"):
-        measured[name]["right_label"] = right[name]
+        found["recovered " + name] = np.clip(split_learning.recovered(found["jsma " + name], spec.mu), 0, 1)
+    measured = {name: inversion.errors(rebuilt, images[: len(rebuilt)]) for name, rebuilt in found.items()}
+    for name, one in made.items():
+        measured[name]["losses"] = one.losses
+    for name in ("dlg", "idlg"):
+        measured[name]["right_label"] = made[name].labels == labels
     measured |= inversion.baselines(dataset.train.images, images)
     predictions = {
         f"read {name}": helper.predict(split_learning.to_channels(found[name]), batch_size=256, verbose=0)
@@ -96,13 +103,14 @@ def gradients(
         NETWORK,
         experiment="gradients",
         paper=PAPER,
-        name=f"{dataset.name}-{side}px-n{len(images)}-i{iterations}-s{run.seed}",
+        name=gradients_name(dataset.name, side, len(images), iterations, restarts, run.seed),
         cells=cells(dataset, _gradient_rows()),
         parameters={
             "dataset": dataset.name,
             "size": side,
             "network": "lenet",
             "iterations": iterations,
+            "restarts": restarts,
             "n_defended": len(images[few]),
             "n_test": len(images),
             "n_train": len(dataset.train),
@@ -116,6 +124,12 @@ def gradients(
         seconds=time.perf_counter() - began,
     )
     return found, record
+
+
+def gradients_name(dataset: str, size: int, n: int, iterations: int, restarts: int, seed: int) -> str:
+    """File name of a record of `gradients`."""
+    again = f"-r{restarts}" if restarts > 1 else ""
+    return f"{dataset}-{size}px-n{n}-i{iterations}{again}-s{seed}"
 
 
 def depth(
@@ -139,9 +153,8 @@ def depth(
     found, measured = {}, inversion.baselines(public, originals)
     for cut in cuts:
         client, _ = split_learning.split_at(model, f"bn_{cut}")
-        decoder = inversion.train_decoder(
-            inversion.observe(client, known), public, epochs=spec.decoder_epochs, seed=spec.seed, progress=progress
-        )
+        how = {"epochs": spec.decoder_epochs, "batch_size": batch_of(len(public)), "seed": spec.seed}
+        decoder = inversion.train_decoder(inversion.observe(client, known), public, **how, progress=progress)
         found[f"cut {cut}"] = inversion.decode(decoder, inversion.observe(client, now))
         measured[f"cut {cut}"] = inversion.errors(found[f"cut {cut}"], originals)
     side = dataset.image_shape[0]
@@ -199,44 +212,34 @@ def mammogram_attributes(dataset: Dataset, column: str) -> tuple[tuple[str, ...]
 
 
 def attribute(run: Run, dataset: Dataset, spec: Spec, column: str, *, progress: bool = True) -> dict:
-    """Infer an attribute of each mammogram from the activations behind each of `CUTS`, and record it.
+    """Infer an attribute of each mammogram from what the server receives under the defence of `spec`, and record it.
 
     The record's labels are the attribute; its predictions are named ``images`` (from the pixels themselves, the most
-    that there is to find in this way) and ``cut 1``, ``cut 2``, ...
+    that there is to find in this way) and ``cut 1``, ``cut 2``, ... for the last convolution at the client: each of
+    `CUTS` without a defence, and with one the cut that its client was trained for. The attacker knows the defence.
     """
     began = time.perf_counter()
     names, ids = mammogram_attributes(dataset, column)
-    model = undefended(dataset, spec, progress=progress)
     known, now = dataset.train.images, dataset.test.images
     predictions = {"images": inversion.infer_attribute(known, ids["train"], now, cells=16, seed=spec.seed)}
-    for cut in CUTS:
-        client, _ = split_learning.split_at(model, f"bn_{cut}")
-        pair = [inversion.observe(client, split_learning.to_channels(one)) for one in (known, now)]
-        predictions[f"cut {cut}"] = inversion.infer_attribute(pair[0], ids["train"], pair[1], seed=spec.seed)
+    for cut, (mine, theirs) in _received(dataset, spec, progress):
+        predictions[f"cut {cut}"] = inversion.infer_attribute(mine, ids["train"], theirs, seed=spec.seed)
     told = Split(dataset.test.images, ids["test"], dataset.test.groups)
-    relabelled = Dataset(
-        dataset.name,
-        dataset.train,
-        dataset.val,
-        told,
-        names,
-        dataset.card,
-        dataset.source,
-        dataset.sha256,
-        dataset.note,
-    )
+    relabelled = replace(dataset, test=told, class_names=names)
     run.deviations += [one for one in deviations(dataset, spec) if one not in run.deviations]
     return run.record(
         relabelled,
         NETWORK,
         experiment="attributes",
         paper=PAPER,
-        name=f"{dataset.name}-{dataset.image_shape[0]}px-{column}-s{run.seed}",
+        name=attribute_name(dataset.name, dataset.image_shape[0], column, spec),
         cells=[],
         parameters={
             "dataset": dataset.name,
             "size": dataset.image_shape[0],
             "attribute": column,
+            "defense": spec.defense,
+            "strength": spec.strength,
             "names": list(names),
             "commonest": float(np.bincount(ids["test"], minlength=len(names)).max() / len(ids["test"])),
             "epochs": spec.epochs,
@@ -244,6 +247,24 @@ def attribute(run: Run, dataset: Dataset, spec: Spec, column: str, *, progress: 
         predictions=predictions,
         seconds=time.perf_counter() - began,
     )
+
+
+def attribute_name(dataset: str, size: int, column: str, spec: Spec) -> str:
+    """File name of a record of `attribute`."""
+    return f"{dataset}-{size}px-{column}-{spec.title.replace(' ', '')}-s{spec.seed}"
+
+
+def _received(dataset: Dataset, spec: Spec, progress: bool) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """What the server receives of training and test images, by cut."""
+    if spec.defense != "none":
+        target = victim(dataset, spec, progress=progress)
+        yield spec.cut, [seen(target, spec, part) for part in ("train", "test")]
+        return
+    model = undefended(dataset, spec, progress=progress)
+    tensors = [split_learning.to_channels(one) for one in (dataset.train.images, dataset.test.images)]
+    for cut in CUTS:
+        client, _ = split_learning.split_at(model, f"bn_{cut}")
+        yield cut, [inversion.observe(client, one) for one in tensors]
 
 
 def _gradient_rows() -> list[tuple[str, str, str, str]]:

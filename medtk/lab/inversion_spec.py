@@ -118,6 +118,14 @@ def checked_size(size: int) -> int:
     return size
 
 
+def batch_of(n: int) -> int:
+    """Images of a batch of the attacker's decoders, and half of one of his generator.
+
+    Fewer than 32 for fewer than 1,024 images: what a decoder learns goes by its steps, and few images make few of them.
+    """
+    return min(32, max(8, n // 32))
+
+
 def deviations(dataset: Dataset, spec: Spec) -> list[str]:
     """Differences from what the study says, and readings of what it does not say, a sentence each."""
     return [ATTACKER, *pgsl_spec.deviations(as_study(spec), dataset)]

@@ -19,14 +19,17 @@ from medtk.settings import results_home
 READS = 0.05  # a decoder that explains less of a map's squares has not read it
 # Who reads the map, and the name of the image from which it is then taken.
 READERS = {
-    "map": ("decodes with the rest", "subtracted"),
-    "map reader": ("reads with a decoder made for it", "subtracted by reader"),
+    "map": ("decodes with the rest", "first layer", "subtracted"),
+    "map reader": ("reads with a decoder made for it", "first layer", "subtracted by reader"),
+    "map ridge": ("reads with straight lines", "first layer by ridge", "subtracted by ridge"),
 }
 ERROR = (0.0, float("inf"))  # where a squared error can lie
 FEW_FAILED = 10  # a mean error this many times the median is made by a few images
 FIRST_LAYER = "decoder of the first layer's input"
+LINE = "straight line to the first layer's input"
 ACTIVATIONS = {
     "decoder": "decoder that knows the defence",
+    "ridge": "straight line from 3 x 3 places, knows the defence",
     "plain decoder": "decoder trained on plain images, knows of no attack",
     "plain decoder recovered": "decoder trained on plain images, then recovery",
     "dcgan": "generator",
@@ -37,6 +40,9 @@ ACTIVATIONS = {
     "unaware recovered": f"{FIRST_LAYER}, then recovery",
     "subtracted": f"{FIRST_LAYER}, its map taken off",
     "subtracted by reader": f"{FIRST_LAYER}, map of the map reader taken off",
+    "first layer by ridge": LINE,
+    "first layer by ridge recovered": f"{LINE}, then recovery",
+    "subtracted by ridge": f"{LINE}, its map taken off",
     "attacked": "no inversion: the attacked image itself",
     "mean": "no inversion: the mean image",
     "zero": "no inversion: black",
@@ -185,8 +191,11 @@ def verdict(found: Sequence[dict]) -> str:
     left = {name: _mse(shown, name) for name in ("first layer", "decoder", "mean")}
     said = f"{found[0]['data']['name']}: the map was read in {len(read)} of {seeds}. "
     if read:
-        taken = pgsl_tables.spread((one[READERS[reader][1]]["mse"] for one, reader in read), ".4f", within=ERROR)
-        said += f"There the error is {taken} with the map taken off and {left['first layer']} without;"
+        on, off = (
+            pgsl_tables.spread((one[READERS[reader][place]]["mse"] for one, reader in read), ".4f", within=ERROR)
+            for place in (1, 2)
+        )
+        said += f"There the error is {off} with the map taken off and {on} without;"
     else:
         said += "These attacks failed; that proves no map safe. "
         said += f"With the attack left in, the error is {left['first layer']};"
@@ -201,7 +210,7 @@ def _details(every: Sequence[dict]) -> list[str]:
         f"A decoder that knows the method leaves {left} of the mean image's error.",
         f"A decoder trained on plain images, which knows of no attack, leaves {_mse(every, 'plain decoder')}.",
     ]
-    for name, (how, subtracted) in READERS.items():
+    for name, (how, _, subtracted) in READERS.items():
         runs = [one for one in every if name in one and subtracted in one]
         share = mean(one[name]["explained"] for one in runs) if runs else 0.0
         alike = pgsl_tables.spread((one[name]["correlation"] for one in runs), ".2f")
@@ -245,13 +254,18 @@ def depth(found: Sequence[dict], *, dataset: Dataset | None = None) -> plt.Figur
 
 
 def attributes(found: Sequence[dict]) -> pd.DataFrame:
-    """Accuracy of attribute inference by place, as `medtk.lab.pgsl_tables.spread` writes it; one line an attribute."""
-    groups: dict[str, list[dict]] = {}
+    """Accuracy of attribute inference by place, as `medtk.lab.pgsl_tables.spread` writes it.
+
+    A line an attribute and defence.
+    """
+    groups: dict[tuple, list[dict]] = {}
     for record in found:
-        groups.setdefault(record["parameters"]["attribute"], []).append(record)
+        p = record["parameters"]
+        groups.setdefault((p["attribute"], p["defense"], p["strength"]), []).append(record)
     lines = []
-    for attribute, runs in groups.items():
+    for (attribute, defense, strength), runs in groups.items():
         line = {"attribute": attribute, "of": ", ".join(runs[0]["parameters"]["names"])}
+        line["defence"] = defense + (f" {strength:g}" if strength else "")
         line["always the commonest"] = f"{runs[0]['parameters']['commonest']:.1%}"
         metrics = [run["metrics"] for run in runs]
         lines.append(line | {name: _accuracy(metrics, name) for name in dict.fromkeys(chain(*metrics))})

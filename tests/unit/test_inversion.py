@@ -270,3 +270,86 @@ def test_noise_is_added_to_what_the_server_sees_and_nopeek_lowers_the_correlatio
     assert np.isfinite(fit.history[0]["loss"])
     with pytest.raises(BadParameter, match="noise and nopeek"):
         inversion.Defense(noise=-1.0)
+
+
+def test_an_image_is_searched_again_only_while_its_loss_is_high_and_never_for_the_worse(leaky, sent):
+    _, _, messages = sent
+    once, thrice = (inversion.idlg(leaky, messages, iterations=4, restarts=n, seed=3) for n in (1, 3))
+    assert (thrice.losses <= once.losses).all() and (thrice.losses < once.losses).any()
+    between = float(once.losses.mean())  # one image is good enough, the other is not
+    some = inversion.idlg(leaky, messages, iterations=4, restarts=3, enough=between, seed=3)
+    good = once.losses <= between
+    np.testing.assert_array_equal(some.losses[good], once.losses[good])
+    assert good.sum() == 1 and (some.losses[~good] < once.losses[~good]).all()
+
+
+def by_neighbours(seen, weights, block):
+    """Pixels of each block as a linear function of the 3 x 3 places around it, one place at a time."""
+    n, height, width, _ = seen.shape
+    padded = np.pad(seen, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    images = np.zeros((n, block * height, block * width, 1), np.float32)
+    for row in range(height):
+        for column in range(width):
+            around = padded[:, row : row + 3, column : column + 3].reshape(n, -1)
+            cell = (around @ weights + 0.3).reshape(n, block, block, 1)
+            images[:, block * row : block * (row + 1), block * column : block * (column + 1)] = cell
+    return images
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_the_ridge_recovers_a_linear_map(block):
+    random = np.random.default_rng(0)
+    seen, weights = random.normal(size=(20, 5, 6, 2)).astype(np.float32), 0.1 * random.normal(size=(18, block * block))
+    images = by_neighbours(seen, weights, block)
+    ridge = inversion.fit_ridge(seen[:15], images[:15])
+    np.testing.assert_allclose(ridge.weights, weights, atol=1e-6)
+    np.testing.assert_allclose(inversion.read_ridge(ridge, seen[15:]), images[15:], atol=1e-5)
+
+
+@pytest.mark.parametrize("strength", [1e-4, 0.5])
+def test_the_ridge_is_that_of_scikit_learn(strength, monkeypatch):
+    from sklearn.linear_model import Ridge
+
+    monkeypatch.setattr("medtk.inversion.ridge.STRENGTHS", np.array([strength]))
+    random = np.random.default_rng(1)
+    seen, wanted = random.normal(2.0, 1.0, (12, 3, 3, 4)), random.random((12, 6, 6, 1))
+    ours = inversion.fit_ridge(seen, wanted, patch=1)
+    rows = seen.reshape(-1, 4)
+    penalty = strength * np.trace((rows - rows.mean(0)).T @ (rows - rows.mean(0))) / 4
+    theirs = Ridge(alpha=penalty).fit(rows, split_learning.to_channels(wanted).reshape(-1, 4))
+    np.testing.assert_allclose(ours.weights, theirs.coef_.T, rtol=1e-6)
+    np.testing.assert_allclose(ours.offset, theirs.intercept_, rtol=1e-6)
+
+
+def test_the_ridge_takes_the_penalty_that_reads_images_it_was_not_fitted_to():
+    random = np.random.default_rng(2)
+    seen = random.normal(size=(40, 2, 2, 8)).astype(np.float32)
+    images = np.stack([seen[..., 0], random.normal(size=(40, 2, 2))], axis=-1)  # one can be read, one is chance
+    ridge = inversion.fit_ridge(seen, images)
+    assert ridge.strengths[0] < 1e-2 < ridge.strengths[1]
+    # Activations that never change tell nothing; the answer is the mean.
+    still = inversion.fit_ridge(np.ones_like(seen), images)
+    np.testing.assert_allclose(
+        inversion.read_ridge(still, np.ones_like(seen[:1]))[0, 0, 0], images.mean((0, 1, 2)), atol=0.3
+    )
+
+
+def test_the_ridge_beats_the_mean_image_and_tells_wrong_sizes():
+    public, _ = shapes(60, seed=3)
+    private, _ = shapes(8, seed=4)
+    client = keras.Sequential(
+        [keras.Input(SHAPE), keras.layers.Conv2D(6, 3, strides=2, padding="same", activation="relu")]
+    )
+    ridge = inversion.fit_ridge(inversion.observe(client, public), public)
+    read = inversion.read_ridge(ridge, inversion.observe(client, private))
+    blind = inversion.baselines(public, private)["mean"]["mse"].mean()
+    assert inversion.mse(read, private).mean() < 0.5 * blind
+    seen = np.zeros((3, 5, 5, 1), np.float32)
+    for images, patch in (
+        (public[:3], 3),
+        (np.zeros((2, 5, 5, 1)), 3),
+        (np.zeros((3, 5, 5, 1)), 2),
+        (np.zeros((3, 25)), 3),
+    ):
+        with pytest.raises(BadParameter):
+            inversion.fit_ridge(seen, images, patch=patch)

@@ -16,6 +16,7 @@ from medtk.lab.inversion_spec import (
     STRENGTHS,
     Spec,
     as_study,
+    batch_of,
     cells,
     checked_size,
     deviations,
@@ -56,7 +57,9 @@ def made(tmp_path_factory):
         none = Spec(**SMALL)
         found["depth"] = inversion_more.depth(run, images, none, cuts=(1, 2), progress=False)
         few = replace(images, test=images.test.take(slice(0, 2)))
-        found["gradients"] = inversion_more.gradients(run, few, iterations=4, n_defended=1, spec=none, progress=False)
+        found["gradients"] = inversion_more.gradients(
+            run, few, iterations=4, restarts=2, n_defended=1, spec=none, progress=False
+        )
         assert records.verify(run.home) == []
         return found | {"home": run.home}
 
@@ -74,6 +77,9 @@ def test_the_whole_method_is_attacked_and_recorded(made):
     np.testing.assert_allclose(total, split_learning.to_channels(attacked - test).sum(axis=-1, keepdims=True))
     assert set(record["metrics"]) >= {"server", "read decoder", "read dcgan", "mean", "zero", "attacked", "map"}
     assert set(record["metrics"]) >= {"plain decoder", "first layer", "map reader", "subtracted by reader"}
+    linear = {"ridge", "first layer by ridge", "first layer by ridge recovered", "map ridge", "subtracted by ridge"}
+    assert set(record["metrics"]) >= linear | {"read ridge"}
+    assert record["metrics"]["ridge"]["n"] == 6 and "explained" in record["metrics"]["map ridge"]
     assert record["parameters"]["recovery_descent"] == split_learning.EARLY["descent"]
     blind = np.mean((dataset().train.images.mean(axis=0) - test) ** 2)
     assert record["metrics"]["mean"]["mse"] == pytest.approx(blind, rel=1e-4)
@@ -134,12 +140,15 @@ def test_gradients_answer_their_rows_of_both_tables(made):
     assert rows["I", "Ours (iDLG)"]["predictions"] == "recovered idlg"
     assert record["metrics"]["idlg"]["right_label"] == 1
     assert set(images) - {"recovered dlg", "jsma dlg", "noise dlg"} <= set(inversion_views.GRADIENTS)
+    assert record["parameters"]["restarts"] == 2 and record["id"].endswith("-n2-i4-r2-s0")
+    losses = {name: one["losses"] for name, one in record["metrics"].items() if "losses" in one}
+    assert set(losses) == {name for name in images if not name.startswith("recovered")} and losses["idlg"] < 1.5
     assert record["metrics"]["dlg"]["n"] == 2 and record["metrics"]["jsma dlg"]["n"] == 1
 
 
 def test_tables_and_figures_of_the_chapter(made, home):
     table = inversion_views.attacks([made["pgsl"][1]], inversion_views.ACTIVATIONS, home)
-    assert table["attack"].iloc[-1] == "no inversion: black" and len(table) == 12
+    assert table["attack"].iloc[-1] == "no inversion: black" and len(table) == 16
     assert inversion_views.attacks([], inversion_views.GRADIENTS).empty
     by_defense = inversion_views.by_defense([made["pgsl"][1], made["pgsl"][1]])
     assert by_defense["defence"].tolist() == ["pgsl"] and by_defense["seeds"].tolist() == [2]
@@ -152,7 +161,8 @@ def test_tables_and_figures_of_the_chapter(made, home):
     )
     assert nearest == best[1]
     said = inversion_views.verdict([made["pgsl"][1]])
-    assert f"{metrics['decoder']['mse']:.4f}" in said and f"{metrics['first layer']['mse']:.4f}" in said
+    assert f"{metrics['decoder']['mse']:.4f}" in said
+    assert any(f"{metrics[name]['mse']:.4f} without" in said for name in ("first layer", "first layer by ridge"))
     figure = inversion_views.depth([made["depth"][1]])
     assert len(figure.axes) == 2
     inversion_views.panels({"original": dataset().test.images, **{"decoder": made["pgsl"][0]["decoder"]}})
@@ -181,6 +191,11 @@ def test_the_verdict_on_the_map_is_one_line_for_all_seeds():
         del older["metrics"][name]
     assert "0 of 1" in inversion_views.verdict([older])
     assert "1 of 2" in inversion_views.verdict([older, whole_method(0.5)])
+    lines = whole_method(0.5)
+    lines["metrics"] |= {"map ridge": {"explained": 0.9, "correlation": 0.9}, "first layer by ridge": {"mse": 0.02}}
+    lines["metrics"]["subtracted by ridge"] = {"mse": 0.003}
+    first, *details = inversion_views.verdict([lines]).splitlines()
+    assert "0.0030 with the map taken off and 0.0200 without" in first and "straight lines" in details[-1]
 
 
 def test_seeds_that_were_attacked_in_other_ways_share_a_table(made):
@@ -234,6 +249,21 @@ def test_a_map_that_is_nearly_all_0_is_read_by_a_decoder_made_for_it():
     read = inversion.map_read(seen[:64], maps[:64], seen[64:], how)
     assert inversion.of_map(read, maps[64:])["explained"].mean() > 0.5
     assert read.min() >= 0 and read.max() <= inversion.FULL_MAP
+
+
+def test_lines_read_what_a_linear_client_sends_image_and_map():
+    random, test = np.random.default_rng(0), dataset(n_test=40).test
+    attacked = np.where(random.random(test.images.shape) < 0.02, 1.0, test.images).astype(np.float32)
+    tensors = split_learning.with_map(attacked, attacked - test.images)
+    seen = (tensors @ random.normal(size=(5, 12))).astype(np.float32)
+    found = inversion.ridge_read(seen[:30], test.images[:30], seen[30:], tensors[:30])
+    np.testing.assert_allclose(found["first layer by ridge"], attacked[30:], atol=1e-3)
+    assert inversion.of_map(found["map ridge"], tensors[30:, ..., 4:])["explained"].mean() > 0.99
+    np.testing.assert_allclose(found["subtracted by ridge"], test.images[30:], atol=5e-3)
+    assert found["ridge"].shape == (10, 12, 12, 1)
+    assert set(inversion.ridge_read(seen[:30], test.images[:30], seen[30:])) == {"ridge"}
+    pixels = inversion.ridge_read(seen[:30], test.images[:30], seen[30:], tensors[:30, ..., :4])
+    assert set(pixels) == {"ridge", "first layer by ridge"}
 
 
 def test_wrong_names_and_sizes_are_told_before_anything_is_trained(monkeypatch):
@@ -321,6 +351,21 @@ def test_attributes_follow_the_films_of_each_patient(tmp_path, monkeypatch):
         inversion_more.mammogram_attributes(replace(images, source="synthetic"), "side")
 
 
+def test_attributes_are_read_off_what_each_defence_sends(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDTK_CACHE", str(tmp_path))
+    ids = {"train": np.arange(32) % 2, "test": np.arange(6) % 2}
+    monkeypatch.setattr(inversion_more, "mammogram_attributes", lambda *_: (("left", "right"), ids))
+    run, made = lab.start("33", profile="reader"), []
+    for defense, strength in (("none", 0.0), ("laplace", 1.0), ("pgsl", 0.0)):
+        spec = Spec(defense, strength, **SMALL)
+        made.append(inversion_more.attribute(run, dataset(), spec, "side", progress=False))
+    assert records.verify(run.home) == []
+    assert [len(one["metrics"]) for one in made] == [6, 2, 2]
+    assert made[0]["metrics"]["images"] == made[2]["metrics"]["images"]
+    table = inversion_views.attributes(made)
+    assert table["defence"].tolist() == ["none", "laplace 1", "pgsl"] and table["cut 2"].notna().all()
+
+
 def test_exercises_tell_right_from_wrong(monkeypatch):
     monkeypatch.setenv("MEDTK_STRICT_CHECKS", "1")
     check = lab.check_inversion
@@ -344,11 +389,23 @@ def test_exercises_tell_right_from_wrong(monkeypatch):
             wrong()
 
 
+@pytest.mark.parametrize(("name", "n", "least"), [("mnist", 1500, 900), ("mias_paper", 280, 3000)])
+def test_decoders_take_enough_steps_however_few_the_images(name, n, least):
+    batch, spec = batch_of(n), inversion_recording.usual(name)
+    assert spec.decoder_epochs * -(-n // batch) >= least
+    assert batch_of(1500) == batch_of(60_000) == 32 and batch_of(1) == 8
+
+
 def test_the_recorder_plans_what_was_asked_for():
     chosen = inversion_recording.parsed(
         ["inversion", "mnist", "--defenses", "none", "laplace-0.5", "--seeds", "0", "1"]
     )
     names = [name for name, *_ in inversion_recording.planned("inversion", "mnist", chosen)]
     assert len(set(names)) == 4 and sum("laplace0.5" in name for name in names) == 2
+    gradients = inversion_recording.parsed(["gradients", "mnist"])
+    assert [name for name, *_ in inversion_recording.planned("gradients", "mnist", gradients)] == [
+        "mnist-28px-n30-i300-r3-s0"
+    ]
     other = inversion_recording.parsed(["attributes", "mias_paper"])
-    assert len(list(inversion_recording.planned("attributes", "mias_paper", other))) == 2
+    names = [name for name, *_ in inversion_recording.planned("attributes", "mias_paper", other)]
+    assert len(set(names)) == 2 * len(STRENGTHS) and "mias_paper-64px-side-laplace1-s0" in names

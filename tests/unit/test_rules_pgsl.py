@@ -330,5 +330,17 @@ def test_the_map_is_withheld_only_if_it_was_read_and_does_not_help():
     assert holds(0.5, 0.01, predictions=False) is None
 
 
+def test_the_best_reader_of_each_record_says_whether_the_map_helps():
+    """Straight lines read a map that decoders did not; an older record has none, and its own best reader counts."""
+    failed = {f"{name}/explained": noisy(0.0) for name in ("map", "map reader")}
+    failed |= {f"{name}/mse": noisy(0.03, 1) for name in ("first layer", "subtracted", "subtracted by reader")}
+    lines = {"map ridge/explained": noisy(0.9), "first layer by ridge/mse": noisy(0.02, 2)}
+    p, made = {"dataset": "mnist"}, Ledger()
+    made.add("new", "inversion", p, failed | lines | {"subtracted by ridge/mse": noisy(0.001, 3)})
+    assert errors.map_withheld(made.evidence)[1].holds is False
+    made.add("old", "inversion", p, failed | {"map/explained": noisy(0.9), "subtracted/mse": noisy(0.002, 4)}, seed=1)
+    assert errors.map_withheld(made.evidence)[1].holds is False
+
+
 def test_mammograms_name_the_commonest_class():
     assert accuracy.GUESSING["MIAS"] == 0.52
