@@ -101,7 +101,7 @@ def apgd(
         raise UnknownName("loss", loss, LOSSES)
     if (loss == "targeted_dlr") != (targets is not None):
         raise BadParameter("The loss targeted_dlr needs targets=, and the other losses take none.")
-    images, goal = prepared(model, images, labels)
+    images, goal = prepared(model, images, labels, clip=clip)
     wanted = goal.classes
     if targets is not None:
         wanted = np.stack([wanted, class_ids(model, images, targets, "targets")], axis=1)

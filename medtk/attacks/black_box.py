@@ -76,7 +76,7 @@ def square(
     at_least(1, queries=queries)
     if not 0 < initial_area <= 1:
         raise BadParameter(f"initial_area must be above 0 and at most 1, not {initial_area}.")
-    images, goal = prepared(model, images, labels, targets)
+    images, goal = prepared(model, images, labels, targets, clip=clip)
     epsilon, random = float(epsilon), np.random.default_rng(seed)
     n, height, width, channels = images.shape
     margins = goal.margins(scores(model, images, batch_size=batch_size))

@@ -63,7 +63,7 @@ def fab(
     its overshoot 1.05, largest weight of the image 0.1 and way back 0.9.
     """
     at_least(1, steps=steps, candidates=candidates)
-    images, goal = prepared(model, images, labels)
+    images, goal = prepared(model, images, labels, clip=clip)
     found = scores(model, images, batch_size=batch_size)
     wanted = rivals(found, goal.classes, candidates)
     active = np.flatnonzero(~goal.reached(found))

@@ -82,10 +82,21 @@ class Goal:
 
 
 def prepared(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, targets: np.ndarray | None = None
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    targets: np.ndarray | None = None,
+    *,
+    clip: bool = True,
 ) -> tuple[np.ndarray, Goal]:
-    """Images as float32 and the goal, after a check of labels and targets."""
+    """Images as float32 and the goal, after a check of images, labels and targets."""
     images = np.asarray(images, np.float32)
+    # Clipping would turn images of another range into black and white, and the attack would seem to fail.
+    if clip and images.size and (images.min() < -1e-6 or images.max() > 1 + 1e-6):
+        raise BadParameter(
+            f"images must be in [0, 1], not from {images.min():.7g} to {images.max():.7g}; "
+            "divide pixels of 0 to 255 by 255."
+        )
     labels = class_ids(model, images, labels)
     if targets is None:
         return images, Goal(labels, False)

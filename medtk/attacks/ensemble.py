@@ -96,7 +96,7 @@ def worst_case(
     """
     at_least(0, epsilon=epsilon)
     at_least(1, target_classes=target_classes)
-    images, goal = prepared(model, images, labels)
+    images, goal = prepared(model, images, labels, clip=clip)
     clean = scores(model, images, batch_size=batch_size)
     targets = rivals(clean, goal.classes, target_classes)[:, 1:]
     broken_by = np.where(goal.reached(clean), "clean", "").astype("<U8")

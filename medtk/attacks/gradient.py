@@ -78,6 +78,6 @@ def fgsm_path(
     """
     for epsilon in epsilons:
         at_least(0, epsilon=epsilon)
-    images, goal = prepared(model, images, labels, targets)
+    images, goal = prepared(model, images, labels, targets, clip=clip)
     direction = np.sign(loss_gradient(model, images, goal.classes, loss=goal.loss, batch_size=batch_size))
     return [within_range(images + np.float32(epsilon) * direction, clip) for epsilon in epsilons]

@@ -130,7 +130,7 @@ def pgd(
     at_least(1, steps=steps, restarts=restarts)
     if norm not in NORMS:
         raise UnknownName("norm", norm, NORMS)
-    images, goal = prepared(model, images, labels, targets)
+    images, goal = prepared(model, images, labels, targets, clip=clip)
     epsilon, step_size = float(epsilon), float(2.5 * epsilon / steps if step_size is None else step_size)
     random, strongest = np.random.default_rng(seed), Strongest(images, goal)
 
@@ -203,7 +203,7 @@ def mi_fgsm(
     """
     at_least(0, epsilon=epsilon, step_size=step_size or 0, decay=decay)
     at_least(1, steps=steps)
-    images, goal = prepared(model, images, labels, targets)
+    images, goal = prepared(model, images, labels, targets, clip=clip)
     epsilon, step_size = float(epsilon), float(epsilon / steps if step_size is None else step_size)
     points, memory = images, np.zeros_like(images)
     for _ in range(steps):

@@ -75,7 +75,7 @@ def deepfool(
     """
     at_least(0, overshoot=overshoot)
     at_least(1, steps=steps, candidates=candidates)
-    images, goal = prepared(model, images, labels)
+    images, goal = prepared(model, images, labels, clip=clip)
     found = scores(model, images, batch_size=batch_size)
     wanted = rivals(found, goal.classes, candidates)
     result, points, way = images.copy(), images.copy(), np.zeros_like(images)

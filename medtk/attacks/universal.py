@@ -78,7 +78,7 @@ def universal_perturbation(
     at_least(1, epochs=epochs, images=len(images))
     if norm not in NORMS:
         raise UnknownName("norm", norm, NORMS)
-    images, goal = prepared(model, images, labels, targets)
+    images, goal = prepared(model, images, labels, targets, clip=clip)
     epsilon, step_size = float(epsilon), float(epsilon / 10 if step_size is None else step_size)
     random = np.random.default_rng(seed)
     nothing = np.zeros_like(images[:1])
