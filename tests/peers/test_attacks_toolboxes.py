@@ -180,18 +180,15 @@ def test_carlini_wagner_against_foolbox(network, batch, foolbox_run):
 
 
 def test_carlini_wagner_against_art(network, batch, art):
-    """2 values of c from 1 on 4 images: 10 steps of ART, each with a line search of its own; 300 plain ones of ours.
-
-    With 100 ours were an eighth longer than ART's, which chooses the length of each step anew.
-    """
+    """4 values of c from 1, 30 steps for each, 4 images; each of ART's steps is a line search, and costs several."""
     from art.attacks.evasion import CarliniL2Method
 
     images, labels = batch[0][:4], batch[1][:4]
-    ours = attacks.carlini_wagner(network, images, labels, search_steps=2, initial_c=1.0, steps=300)
-    settings = {"binary_search_steps": 2, "initial_const": 1.0, "max_iter": 10, "learning_rate": 0.01}
+    ours = attacks.carlini_wagner(network, images, labels, search_steps=4, initial_c=1.0, steps=30)
+    settings = {"binary_search_steps": 4, "initial_const": 1.0, "max_iter": 30, "learning_rate": 0.01}
     theirs = CarliniL2Method(art, **settings, batch_size=4, verbose=False).generate(images, np.eye(3)[labels])
     assert success(network, ours, labels) >= success(network, theirs, labels) > 0
-    assert mean_l2(ours, images, network, labels) <= 1.05 * mean_l2(theirs, images, network, labels)
+    assert mean_l2(ours, images, network, labels) <= mean_l2(theirs, images, network, labels)
 
 
 @pytest.mark.parametrize(("theta", "gamma"), [(1.0, 0.06), (0.4, 0.08)])
