@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from medtk.attacks.common import at_least, gaps, length, prepared, within_range
+from medtk.attacks.common import at_least, gaps, length, prepared, whole, within_range
 from medtk.models.gradients import loss_and_gradient, scores
 
 TINY = np.finfo(np.float32).tiny
@@ -75,7 +75,7 @@ def deepfool(
     Moosavi-Dezfooli, Fawzi and Frossard (2016), algorithm 2.
     """
     at_least(0, overshoot=overshoot)
-    at_least(1, steps=steps, candidates=candidates)
+    whole(1, steps=steps, candidates=candidates)
     images, goal = prepared(model, images, labels, clip=clip)
     found = scores(model, images, batch_size=batch_size)
     wanted = rivals(found, goal.classes, candidates)
@@ -165,7 +165,7 @@ def carlini_wagner(
     Carlini and Wagner (2017), sections V and VI.
     """
     at_least(0, confidence=confidence, learning_rate=learning_rate)
-    at_least(1, search_steps=search_steps, steps=steps)
+    whole(1, search_steps=search_steps, steps=steps)
     at_least(np.finfo(np.float32).tiny, initial_c=initial_c)
     images, goal = prepared(model, images, labels, targets)
     reached = goal.reached(scores(model, images, batch_size=batch_size))

@@ -60,3 +60,75 @@ def test_an_end_of_the_range_may_be_missed_by_rounding(network, batch):
     images, labels = batch[0].copy(), batch[1]
     images[:, 0, 0, 0], images[:, 0, 0, 1] = 1 + 5e-7, -5e-7
     assert attacks.bim(network, images, labels, 0.01).max() <= 1
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_images_of_another_shape_are_refused(network, batch, name):
+    images, labels = batch
+    for other in (images[..., 0], images[:, :4], images[..., :1], images[0]):
+        with pytest.raises(BadParameter, match=r"shape \(n, 8, 8, 3\), not"):
+            CALLS[name](network, other, labels)
+
+
+def test_an_open_size_takes_images_of_any_size(batch):
+    model = small_networks.classifier(shape=(None, None, 3))
+    assert attacks.bim(model, batch[0][:, :6], batch[1], 0.01).shape == (6, 6, 8, 3)
+    with pytest.raises(BadParameter, match=r"shape \(n, None, None, 3\), not"):
+        attacks.bim(model, batch[0][..., :1], batch[1], 0.01)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_network_of_one_output_is_refused(batch, name):
+    with pytest.raises(BadParameter, match="two outputs instead of one"):
+        CALLS[name](small_networks.classifier(1), batch[0], np.zeros(6, int))
+
+
+def test_labels_that_are_no_numbers_are_refused(network, batch):
+    with pytest.raises(BadParameter, match="6 class ids from 0 to 2"):
+        attacks.pgd(network, batch[0], batch[1].astype(str), 0.1)
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("size", [0, -1, 2.5, None])
+def test_batch_sizes_that_are_no_counts_are_refused(network, batch, name, size):
+    with pytest.raises(BadParameter, match="batch_size must be a whole number, 1 or more"):
+        CALLS[name](network, *batch, batch_size=size)
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+@pytest.mark.parametrize("epsilon", [None, "0.1"])
+def test_budgets_that_are_no_numbers_are_refused(network, batch, name, epsilon):
+    with pytest.raises(BadParameter, match=f"epsilon must be a finite number, 0 or more, not {epsilon!r}"):
+        BOUNDED[name](network, *batch, epsilon)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("bim", "steps"),
+        ("pgd", "restarts"),
+        ("mi_fgsm", "steps"),
+        ("apgd", "steps"),
+        ("deepfool", "candidates"),
+        ("fab", "steps"),
+        ("carlini_wagner", "search_steps"),
+        ("one_pixel", "generations"),
+        ("one_pixel", "population"),
+        ("square", "queries"),
+        ("universal_perturbation", "epochs"),
+        ("worst_case", "target_classes"),
+    ],
+)
+def test_counts_are_whole(network, batch, name, setting):
+    with pytest.raises(BadParameter, match=f"{setting} must be a whole number, . or more, not 10.0"):
+        CALLS[name](network, *batch, **{setting: 10.0})
+
+
+def test_a_count_may_come_from_numpy(network, batch):
+    moved = attacks.pgd(network, *batch, np.float32(0.01), steps=np.int64(3), batch_size=np.int32(4))
+    np.testing.assert_array_equal(moved, attacks.pgd(network, *batch, np.float32(0.01), steps=3, batch_size=4))
+
+
+def test_a_scale_that_is_no_number_is_refused(network, batch):
+    with pytest.raises(BadParameter, match="scale"):
+        attacks.one_pixel(network, *batch, scale=float("nan"))
