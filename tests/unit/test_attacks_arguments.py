@@ -1,6 +1,7 @@
 """What is wrong with the images, the labels or a setting is said, and not found out by a result that looks well."""
 
 import functools
+import inspect
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from medtk.errors import BadParameter
 from medtk.models import gradients
 
 BOUNDED = {
-    "fgsm": functools.partial(attacks.fgsm, clip=True),
+    "fgsm": attacks.fgsm,
     "bim": attacks.bim,
     "pgd": attacks.pgd,
     "mi_fgsm": attacks.mi_fgsm,
@@ -34,6 +35,21 @@ def network():
 def batch(network):
     images, _ = small_networks.images_and_labels(6)
     return images, gradients.scores(network, images).argmax(axis=1)
+
+
+def test_each_attack_is_of_one_family():
+    """Bounded attacks take an epsilon after the labels, the others take settings by name only."""
+    functions = {name for name in attacks.__all__ if name not in ("WorstCase", "apply_universal", "saliency_map")}
+    assert functions == {*CALLS, "fgsm_path"}
+    for name in CALLS:
+        positional = [p.name for p in inspect.signature(getattr(attacks, name)).parameters.values() if p.kind < 2]
+        assert positional == ["model", "images", "labels", *(["epsilon"] if name in BOUNDED else [])], name
+
+
+@pytest.mark.parametrize("name", [*CALLS, "fgsm_path"])
+def test_clipping_is_the_default_or_no_choice(name):
+    clip = inspect.signature(getattr(attacks, name)).parameters.get("clip")
+    assert clip is None if name in ("carlini_wagner", "one_pixel") else clip.default is True
 
 
 @pytest.mark.parametrize("name", CALLS)
