@@ -37,8 +37,10 @@ def loss_gradient(
     Parameters
     ----------
     model : keras.Model
-        A classifier with a layer ``logits`` before its softmax. The loss is taken on the scores, where it does
-        not saturate: on probabilities clipped at 1e-7 a confident network's gradient is exactly zero.
+        A classifier with a layer ``logits`` before its softmax. The loss is taken on the scores, where it saturates
+        later: on probabilities clipped at 1e-7 a confident network's gradient is exactly zero from gaps of about 16
+        between the label's score and the next, on scores from gaps of about 90. For a network surer than that take
+        a loss that never saturates, such as `medtk.attacks.common.margin`.
     images : ndarray of float32, shape (n, height, width, channels)
     labels : ndarray of int, shape (n,)
     loss : callable
