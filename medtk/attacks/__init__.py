@@ -1,7 +1,19 @@
 """Attacks on a trained classifier.
 
-Each is called as ``attack(model, images, labels, budget, *, settings)`` and gives images of the same shape; with its
-budget and settings fixed by `functools.partial`, all are ``attack(model, images, labels)``.
+There are two families, and both give images of the same shape:
+
+- bounded: ``attack(model, images, labels, epsilon, *, settings)``, the most harm in a ball of that radius: `fgsm`,
+  `bim`, `pgd`, `mi_fgsm`, `apgd`, `square`;
+- smallest: ``attack(model, images, labels, *, settings)``, the least change that does harm: `deepfool`,
+  `carlini_wagner`, `fab`, `jsma`, `one_pixel`.
+
+With its epsilon and settings fixed by `functools.partial`, each is ``attack(model, images, labels)``. All stay in
+[0, 1] unless told ``clip=False``; `carlini_wagner` and `one_pixel` always do. Three are called like the bounded ones
+and give something else: `fgsm_path` takes several epsilons and gives a list, `universal_perturbation` gives one
+perturbation for `apply_universal`, and `worst_case` gives a `WorstCase`.
+
+To transfer an attack, make the images for one network and show them to another: ``target.predict(attack(source, images,
+labels))``.
 """
 
 from medtk.attacks.auto_pgd import apgd

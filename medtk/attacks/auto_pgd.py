@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from medtk.attacks.common import Strongest, at_least, margin, prepared
+from medtk.attacks.common import Strongest, at_least, margin, prepared, whole
 from medtk.attacks.iterative import projected, random_point
 from medtk.errors import BadParameter, UnknownName
 from medtk.models.gradients import class_ids, cross_entropy, loss_and_gradient
@@ -96,12 +96,12 @@ def apgd(
     Croce and Hein (2020), "Reliable evaluation of adversarial robustness", algorithm 1.
     """
     at_least(0, epsilon=epsilon)
-    at_least(1, steps=steps)
+    whole(1, steps=steps)
     if loss not in LOSSES:
         raise UnknownName("loss", loss, LOSSES)
     if (loss == "targeted_dlr") != (targets is not None):
         raise BadParameter("The loss targeted_dlr needs targets=, and the other losses take none.")
-    images, goal = prepared(model, images, labels)
+    images, goal = prepared(model, images, labels, clip=clip)
     wanted = goal.classes
     if targets is not None:
         wanted = np.stack([wanted, class_ids(model, images, targets, "targets")], axis=1)

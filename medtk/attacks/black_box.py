@@ -7,7 +7,7 @@ Transfer needs no function of its own: images that were made for one network are
 import keras
 import numpy as np
 
-from medtk.attacks.common import at_least, prepared, within_range
+from medtk.attacks.common import at_least, prepared, whole, within_range
 from medtk.errors import BadParameter
 from medtk.models.gradients import scores
 
@@ -73,10 +73,10 @@ def square(
     Andriushchenko, Croce, Flammarion and Hein (2020), section 3; the schedule is its section 4.
     """
     at_least(0, epsilon=epsilon)
-    at_least(1, queries=queries)
+    whole(1, queries=queries)
     if not 0 < initial_area <= 1:
         raise BadParameter(f"initial_area must be above 0 and at most 1, not {initial_area}.")
-    images, goal = prepared(model, images, labels, targets)
+    images, goal = prepared(model, images, labels, targets, clip=clip)
     epsilon, random = float(epsilon), np.random.default_rng(seed)
     n, height, width, channels = images.shape
     margins = goal.margins(scores(model, images, batch_size=batch_size))

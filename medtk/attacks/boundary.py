@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from medtk.attacks.common import at_least, gaps, prepared, within_range
+from medtk.attacks.common import gaps, prepared, whole, within_range
 from medtk.attacks.iterative import TINY
 from medtk.attacks.minimal import rivals
 from medtk.models.gradients import loss_and_gradient, scores
@@ -62,8 +62,8 @@ def fab(
     Croce and Hein (2020), "Minimally distorted adversarial examples with a fast adaptive boundary attack", algorithm 1;
     its overshoot 1.05, largest weight of the image 0.1 and way back 0.9.
     """
-    at_least(1, steps=steps, candidates=candidates)
-    images, goal = prepared(model, images, labels)
+    whole(1, steps=steps, candidates=candidates)
+    images, goal = prepared(model, images, labels, clip=clip)
     found = scores(model, images, batch_size=batch_size)
     wanted = rivals(found, goal.classes, candidates)
     active = np.flatnonzero(~goal.reached(found))

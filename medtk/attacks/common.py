@@ -1,5 +1,6 @@
 """What every attack needs: checked arguments, what counts as success, and the strongest point seen."""
 
+import numbers
 from dataclasses import dataclass
 
 import keras
@@ -82,10 +83,27 @@ class Goal:
 
 
 def prepared(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, targets: np.ndarray | None = None
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    targets: np.ndarray | None = None,
+    *,
+    clip: bool = True,
 ) -> tuple[np.ndarray, Goal]:
-    """Images as float32 and the goal, after a check of labels and targets."""
-    images = np.asarray(images, np.float32)
+    """Images as float32 and the goal, after a check of images, labels and targets."""
+    images, n_classes = np.asarray(images, np.float32), model.output_shape[-1]
+    if n_classes < 2:
+        raise BadParameter("An attack needs a score for each class: give the network two outputs instead of one.")
+    expected = model.input_shape[1:]
+    fits = (found == wanted for found, wanted in zip(images.shape[1:], expected, strict=False) if wanted is not None)
+    if images.ndim != len(expected) + 1 or not all(fits):
+        raise BadParameter(f"images must have shape (n, {', '.join(map(str, expected))}), not {images.shape}.")
+    # Clipping would turn images of another range into black and white, and the attack would seem to fail.
+    if clip and images.size and (images.min() < -1e-6 or images.max() > 1 + 1e-6):
+        raise BadParameter(
+            f"images must be in [0, 1], not from {images.min():.7g} to {images.max():.7g}; "
+            "divide pixels of 0 to 255 by 255."
+        )
     labels = class_ids(model, images, labels)
     if targets is None:
         return images, Goal(labels, False)
@@ -95,8 +113,15 @@ def prepared(
 def at_least(low: float, **settings: float) -> None:
     """Raise `BadParameter` unless each setting is a finite number of at least `low`."""
     for name, value in settings.items():
-        if not low <= value < float("inf"):
-            raise BadParameter(f"{name} must be a finite number, {low:g} or more, not {value}.")
+        if not isinstance(value, numbers.Real) or not low <= value < float("inf"):
+            raise BadParameter(f"{name} must be a finite number, {low:g} or more, not {value!r}.")
+
+
+def whole(low: int, **settings: int) -> None:
+    """Raise `BadParameter` unless each setting is a whole number of at least `low`."""
+    for name, value in settings.items():
+        if not isinstance(value, numbers.Integral) or value < low:
+            raise BadParameter(f"{name} must be a whole number, {low} or more, not {value!r}.")
 
 
 def length(difference: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from medtk.attacks.auto_pgd import apgd
 from medtk.attacks.black_box import square
 from medtk.attacks.boundary import fab
-from medtk.attacks.common import at_least, prepared
+from medtk.attacks.common import at_least, prepared, whole
 from medtk.attacks.minimal import rivals
 from medtk.models.gradients import scores
 
@@ -95,8 +95,8 @@ def worst_case(
     attacks".
     """
     at_least(0, epsilon=epsilon)
-    at_least(1, target_classes=target_classes)
-    images, goal = prepared(model, images, labels)
+    whole(1, target_classes=target_classes)
+    images, goal = prepared(model, images, labels, clip=clip)
     clean = scores(model, images, batch_size=batch_size)
     targets = rivals(clean, goal.classes, target_classes)[:, 1:]
     broken_by = np.where(goal.reached(clean), "clean", "").astype("<U8")

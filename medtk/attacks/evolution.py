@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from medtk.attacks.common import at_least, prepared
+from medtk.attacks.common import at_least, prepared, whole
 from medtk.models.gradients import scores
 
 
@@ -43,7 +43,7 @@ def one_pixel(
     generations : int
         At most this many, at least 1.
     scale : float
-        Factor of the difference.
+        Factor of the difference, at least 0.
     targets : ndarray of int, shape (n,), optional
         Class ids that the network shall give instead of the labels.
     seed : int
@@ -67,8 +67,9 @@ def one_pixel(
     Su, Vargas and Sakurai (2019), section III. They draw first places evenly and first colours from a normal
     distribution around the middle grey; so does this.
     """
-    at_least(1, pixels=pixels, generations=generations)
-    at_least(4, population=population)
+    whole(1, pixels=pixels, generations=generations)
+    whole(4, population=population)
+    at_least(0, scale=scale)
     images, goal = prepared(model, images, labels, targets)
     random, n = np.random.default_rng(seed), len(images)
     channels = images.shape[-1]

@@ -16,7 +16,7 @@ def fgsm(
     epsilon: float,
     *,
     targets: np.ndarray | None = None,
-    clip: bool = False,
+    clip: bool = True,
     batch_size: int = 256,
 ) -> np.ndarray:
     r"""Fast gradient sign method: one step of size `epsilon` uphill in every pixel.
@@ -38,7 +38,7 @@ def fgsm(
     targets : ndarray of int, shape (n,), optional
         Class ids that the network shall give instead of the labels.
     clip : bool
-        Whether to keep the result in [0, 1]. Eq. (1) of the robust-transfer paper has no clipping.
+        Whether to stay in [0, 1]. Eq. (1) of the robust-transfer paper does not: ``clip=False``.
     batch_size : int
         Images a compiled step.
 
@@ -66,7 +66,7 @@ def fgsm_path(
     epsilons: Sequence[float],
     *,
     targets: np.ndarray | None = None,
-    clip: bool = False,
+    clip: bool = True,
     batch_size: int = 256,
 ) -> list[np.ndarray]:
     """FGSM at several `epsilons` for the price of one: the gradient does not depend on epsilon.
@@ -78,6 +78,6 @@ def fgsm_path(
     """
     for epsilon in epsilons:
         at_least(0, epsilon=epsilon)
-    images, goal = prepared(model, images, labels, targets)
+    images, goal = prepared(model, images, labels, targets, clip=clip)
     direction = np.sign(loss_gradient(model, images, goal.classes, loss=goal.loss, batch_size=batch_size))
     return [within_range(images + np.float32(epsilon) * direction, clip) for epsilon in epsilons]

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from medtk.attacks.common import Strongest, at_least, length, prepared, within_range
+from medtk.attacks.common import Strongest, at_least, length, prepared, whole, within_range
 from medtk.errors import UnknownName
 from medtk.models.gradients import loss_and_gradient, scores
 
@@ -127,10 +127,10 @@ def pgd(
     Madry, Makelov, Schmidt, Tsipras and Vladu (2018), section 2.1.
     """
     at_least(0, epsilon=epsilon, step_size=step_size or 0)
-    at_least(1, steps=steps, restarts=restarts)
+    whole(1, steps=steps, restarts=restarts)
     if norm not in NORMS:
         raise UnknownName("norm", norm, NORMS)
-    images, goal = prepared(model, images, labels, targets)
+    images, goal = prepared(model, images, labels, targets, clip=clip)
     epsilon, step_size = float(epsilon), float(2.5 * epsilon / steps if step_size is None else step_size)
     random, strongest = np.random.default_rng(seed), Strongest(images, goal)
 
@@ -202,8 +202,8 @@ def mi_fgsm(
     Dong et al. (2018), "Boosting adversarial attacks with momentum", algorithm 1.
     """
     at_least(0, epsilon=epsilon, step_size=step_size or 0, decay=decay)
-    at_least(1, steps=steps)
-    images, goal = prepared(model, images, labels, targets)
+    whole(1, steps=steps)
+    images, goal = prepared(model, images, labels, targets, clip=clip)
     epsilon, step_size = float(epsilon), float(epsilon / steps if step_size is None else step_size)
     points, memory = images, np.zeros_like(images)
     for _ in range(steps):

@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 
-from medtk.attacks.common import at_least, gaps, length, prepared, within_range
+from medtk.attacks.common import at_least, gaps, length, prepared, whole, within_range
 from medtk.models.gradients import loss_and_gradient, scores
 
 TINY = np.finfo(np.float32).tiny
+LARGEST_C = 1e10  # of Carlini and Wagner's own code; tenfold without end would overflow
 
 
 def rivals(found: np.ndarray, labels: np.ndarray, candidates: int) -> np.ndarray:
@@ -74,8 +75,8 @@ def deepfool(
     Moosavi-Dezfooli, Fawzi and Frossard (2016), algorithm 2.
     """
     at_least(0, overshoot=overshoot)
-    at_least(1, steps=steps, candidates=candidates)
-    images, goal = prepared(model, images, labels)
+    whole(1, steps=steps, candidates=candidates)
+    images, goal = prepared(model, images, labels, clip=clip)
     found = scores(model, images, batch_size=batch_size)
     wanted = rivals(found, goal.classes, candidates)
     result, points, way = images.copy(), images.copy(), np.zeros_like(images)
@@ -143,8 +144,8 @@ def carlini_wagner(
     initial_c : float
         The first c, above 0.
     abort_early : bool
-        Whether an image is left alone for this c once a tenth of the steps (ten at least) brought its least objective
-        down by less than 0.01 %.
+        Whether an image is left alone for this c once its least objective of a tenth of the steps (ten at least) is
+        that of the tenth before to 0.01 %.
     batch_size : int
         Images a compiled step.
 
@@ -164,7 +165,7 @@ def carlini_wagner(
     Carlini and Wagner (2017), sections V and VI.
     """
     at_least(0, confidence=confidence, learning_rate=learning_rate)
-    at_least(1, search_steps=search_steps, steps=steps)
+    whole(1, search_steps=search_steps, steps=steps)
     at_least(np.finfo(np.float32).tiny, initial_c=initial_c)
     images, goal = prepared(model, images, labels, targets)
     reached = goal.reached(scores(model, images, batch_size=batch_size))
@@ -175,8 +176,8 @@ def carlini_wagner(
     for _ in range(search_steps):
         succeeded = np.zeros(len(images), bool)
         at = np.flatnonzero(~reached)
-        w, momentum, energy, last = start[at], *np.zeros((2, *start[at].shape), np.float32), np.full(len(at), np.inf)
-        lowest = last
+        w, momentum, energy = start[at], *np.zeros((2, *start[at].shape), np.float32)
+        last = lowest = np.full(len(at), np.inf)
         for step in range(1, steps + 1):
             if not len(at):
                 break
@@ -199,10 +200,11 @@ def carlini_wagner(
 
             lowest = np.minimum(lowest, distance + c[at] * np.maximum(confidence - gap, 0))
             if abort_early and step % max(steps // 10, 10) == 0:
-                falling = lowest < 0.9999 * last
-                w, momentum, energy, at, lowest = (z[falling] for z in (w, momentum, energy, at, lowest))
-                last = lowest
+                # A rise counts: Adam overshoots before it settles. In the first window `last` is infinite.
+                moving = np.abs(lowest - last) >= 1e-4 * last
+                w, momentum, energy, at, last = (z[moving] for z in (w, momentum, energy, at, lowest))
+                lowest = np.full(len(at), np.inf)
         high = np.where(succeeded, np.minimum(high, c), high)
         low = np.where(succeeded, low, np.maximum(low, c))
-        c = np.where(np.isfinite(high), (low + high) / 2, 10 * c).astype(np.float32)
+        c = np.where(np.isfinite(high), (low + high) / 2, np.minimum(10 * c, LARGEST_C)).astype(np.float32)
     return best

@@ -199,7 +199,7 @@ def jsma(
         raise BadParameter(f"gamma must be in (0, 1] and theta 0.001 or more either way, not {gamma} and {theta}.")
     if output not in SUMS:
         raise UnknownName("output", output, SUMS)
-    images, goal = prepared(model, images, labels, targets)
+    images, goal = prepared(model, images, labels, targets, clip=clip)
     aim = goal.classes
     if targets is None:
         aim = rivals(scores(model, images, batch_size=batch_size), goal.classes, 1)[:, 1]

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from medtk.attacks.common import at_least, prepared, within_range
+from medtk.attacks.common import at_least, prepared, whole, within_range
 from medtk.attacks.iterative import NORMS, projected, uphill
 from medtk.errors import UnknownName
 from medtk.models.gradients import loss_and_gradient, scores
@@ -75,10 +75,10 @@ def universal_perturbation(
     "Universal adversarial training", section 3.
     """
     at_least(0, epsilon=epsilon, step_size=step_size or 0)
-    at_least(1, epochs=epochs, images=len(images))
+    whole(1, epochs=epochs, batch_size=batch_size, images=len(images))
     if norm not in NORMS:
         raise UnknownName("norm", norm, NORMS)
-    images, goal = prepared(model, images, labels, targets)
+    images, goal = prepared(model, images, labels, targets, clip=clip)
     epsilon, step_size = float(epsilon), float(epsilon / 10 if step_size is None else step_size)
     random = np.random.default_rng(seed)
     nothing = np.zeros_like(images[:1])

@@ -169,7 +169,7 @@ def _fitting_to_fixed_examples(model: keras.Model, train: Split, spec: Spec) -> 
         # A resumed run holds later weights by now; the examples are those of the network before any of this.
         later = model.get_weights()
         model.set_weights(trained)
-        attacked = attacks.fgsm(model, train.images, train.labels, spec.epsilon)
+        attacked = attacks.fgsm(model, train.images, train.labels, spec.epsilon, clip=False)
         model.set_weights(later)
         return attacked
 

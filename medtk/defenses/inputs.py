@@ -18,7 +18,7 @@ def jpeg(images: np.ndarray, quality: int = 75) -> np.ndarray:
     Parameters
     ----------
     images : ndarray of float, shape (n, height, width, 1 or 3)
-        In [0, 1]; what lies outside, as after an attack without clipping, is clipped: a file cannot hold it.
+        In [0, 1]; what lies up to 0.5 outside, as after an attack without clipping, is clipped: a file cannot hold it.
     quality : int
         1 (coarsest) to 95, on the scale of Pillow, with its colour subsampling (4:2:0) for 3 channels.
 
@@ -56,7 +56,7 @@ def reduce_bits(images: np.ndarray, bits: int = 4) -> np.ndarray:
     Parameters
     ----------
     images : ndarray of float
-        In [0, 1]; what lies outside is clipped.
+        In [0, 1]; what lies up to 0.5 outside is clipped.
     bits : int
         Bits a channel, 1 to 16. 8 is what an ordinary image file stores.
 
@@ -84,5 +84,11 @@ def _checked(images: np.ndarray) -> np.ndarray:
     if images.ndim != 4 or not np.issubdtype(images.dtype, np.floating) or not np.all(np.isfinite(images)):
         raise BadParameter(
             f"images must be finite floats of shape (n, height, width, channels), not {images.dtype} of {images.shape}."
+        )
+    # What an attack without clipping oversteps is let through; another range is not.
+    if images.size and (images.min() < -0.5 or images.max() > 1.5):
+        raise BadParameter(
+            f"images must be in [0, 1], not from {images.min():.7g} to {images.max():.7g}; "
+            "divide pixels of 0 to 255 by 255."
         )
     return images.astype(np.float32, copy=False)

@@ -48,7 +48,7 @@ def one_step(model: keras.Model, source: keras.Model, split: Split, epsilons: Se
     dict
         From the name of a condition to an array of shape (n, classes).
     """
-    carried = attacks.fgsm_path(source, split.images, split.labels, epsilons)
+    carried = attacks.fgsm_path(source, split.images, split.labels, epsilons, clip=False)
     return under_attack(model, split, epsilons) | {
         transferred(condition(e)): model.predict(images, batch_size=256, verbose=0)
         for e, images in zip(epsilons, carried, strict=True)

@@ -41,7 +41,7 @@ def under_attack(model: keras.Model, split: Split, epsilons: Sequence[float] = E
     dict
         From `condition` to an array of shape (n, classes).
     """
-    attacked = attacks.fgsm_path(model, split.images, split.labels, epsilons)
+    attacked = attacks.fgsm_path(model, split.images, split.labels, epsilons, clip=False)
     images = {condition(0): split.images} | {condition(e): a for e, a in zip(epsilons, attacked, strict=True)}
     return {name: model.predict(batch, batch_size=256, verbose=0) for name, batch in images.items()}
 

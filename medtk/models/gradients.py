@@ -5,6 +5,7 @@ with `keras.ops`; ``wanted`` holds one row an image: class ids, or whatever the 
 """
 
 import functools
+import numbers
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
@@ -36,8 +37,10 @@ def loss_gradient(
     Parameters
     ----------
     model : keras.Model
-        A classifier with a layer ``logits`` before its softmax. The loss is taken on the scores, where it does
-        not saturate: on probabilities clipped at 1e-7 a confident network's gradient is exactly zero.
+        A classifier with a layer ``logits`` before its softmax. The loss is taken on the scores, where it saturates
+        later: on probabilities clipped at 1e-7 a confident network's gradient is exactly zero from gaps of about 16
+        between the label's score and the next, on scores from gaps of about 90. For a network surer than that take
+        a loss that never saturates, such as `medtk.attacks.common.margin`.
     images : ndarray of float32, shape (n, height, width, channels)
     labels : ndarray of int, shape (n,)
     loss : callable
@@ -123,7 +126,8 @@ def scores(model: keras.Model, images: np.ndarray, *, batch_size: int = 256) -> 
 def class_ids(model: keras.Model, images: np.ndarray, labels: np.ndarray, name: str = "labels") -> np.ndarray:
     """`labels` as int32, after a check that they are one class id of the network an image."""
     given, n_classes = np.asarray(labels), model.output_shape[-1]
-    if given.shape != (len(images),) or np.any((given < 0) | (given >= n_classes) | (given % 1 != 0)):
+    numeric = np.issubdtype(given.dtype, np.number) or given.dtype == bool
+    if given.shape != (len(images),) or not numeric or np.any((given < 0) | (given >= n_classes) | (given % 1 != 0)):
         raise BadParameter(f"{name} must be {len(images)} class ids from 0 to {n_classes - 1}, one an image.")
     return given.astype(np.int32)
 
@@ -138,6 +142,8 @@ def _must_be_finite(values: np.ndarray, what: str) -> None:
 
 def _run(step: Callable, *arrays: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Results of the step over all rows of the arrays, a batch at a time."""
+    if not isinstance(batch_size, numbers.Integral) or batch_size < 1:
+        raise BadParameter(f"batch_size must be a whole number, 1 or more, not {batch_size!r}.")
     parts = []
     for start in range(0, max(len(arrays[0]), 1), batch_size):
         batch = [array[start : start + batch_size] for array in arrays]

@@ -68,9 +68,10 @@ def foolbox_run(network, batch):
     wrapped = foolbox.TensorFlowModel(models.logits(network), bounds=(0.0, 1.0))
     images, labels = (tf.convert_to_tensor(array) for array in batch)
 
-    def run(name, epsilon=None, n=N, **settings):
+    def run(name, epsilon=None, n=N, targets=None, **settings):
         attack = getattr(foolbox.attacks, name)(**settings)
-        return attack(wrapped, images[:n], labels[:n], epsilons=epsilon)[1].numpy()
+        goal = labels[:n] if targets is None else foolbox.TargetedMisclassification(tf.convert_to_tensor(targets))
+        return attack(wrapped, images[:n], goal, epsilons=epsilon)[1].numpy()
 
     return run
 
@@ -98,30 +99,41 @@ ITERATIVE = {
 }  # fmt: skip
 
 
+def assert_as_far(network, ours, theirs, labels, targets):
+    """At least as many images are turned, or as few miss their target, and the loss moved as far, to 2 %."""
+    if targets is None:
+        assert success(network, ours, labels) >= success(network, theirs, labels) > 0.3
+        assert loss(network, ours, labels) >= 0.98 * loss(network, theirs, labels)
+    else:
+        assert 1 > success(network, theirs, targets) >= success(network, ours, targets)
+        assert loss(network, ours, targets) <= 1.02 * loss(network, theirs, targets)
+
+
+@pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("name", ITERATIVE)
-def test_iterative_against_art(network, batch, art, name):
+def test_iterative_against_art(network, batch, art, name, targeted):
     from art.attacks.evasion import ProjectedGradientDescent
 
     images, labels = batch
     ours, epsilon, norm = ITERATIVE[name]
     step = 0.015 if norm == np.inf else 0.15
-    theirs = ProjectedGradientDescent(art, norm, epsilon, step, max_iter=10, batch_size=N, verbose=False).generate(
-        *batch
+    targets = (labels + 1) % CLASSES if targeted else None
+    settings = {"max_iter": 10, "batch_size": N, "verbose": False, "targeted": targeted}
+    theirs = ProjectedGradientDescent(art, norm, epsilon, step, **settings).generate(
+        images, targets if targeted else labels
     )
-    ours = ours(network, images, labels)
-    assert success(network, ours, labels) >= success(network, theirs, labels) > 0.3
-    assert loss(network, ours, labels) >= 0.98 * loss(network, theirs, labels)
+    assert_as_far(network, ours(network, images, labels, targets=targets), theirs, labels, targets)
 
 
+@pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("name", ITERATIVE)
-def test_iterative_against_foolbox(network, batch, foolbox_run, name):
+def test_iterative_against_foolbox(network, batch, foolbox_run, name, targeted):
     images, labels = batch
     ours, epsilon, norm = ITERATIVE[name]
     attack, step = ("LinfPGD", 0.015) if norm == np.inf else ("L2PGD", 0.15)
-    theirs = foolbox_run(attack, epsilon, steps=10, abs_stepsize=step, random_start=False)
-    ours = ours(network, images, labels)
-    assert success(network, ours, labels) >= success(network, theirs, labels) > 0.3
-    assert loss(network, ours, labels) >= 0.98 * loss(network, theirs, labels)
+    targets = (labels + 1) % CLASSES if targeted else None
+    theirs = foolbox_run(attack, epsilon, targets=targets, steps=10, abs_stepsize=step, random_start=False)
+    assert_as_far(network, ours(network, images, labels, targets=targets), theirs, labels, targets)
 
 
 def test_momentum_against_foolbox(network, batch, foolbox_run):
@@ -180,18 +192,15 @@ def test_carlini_wagner_against_foolbox(network, batch, foolbox_run):
 
 
 def test_carlini_wagner_against_art(network, batch, art):
-    """2 values of c from 1 on 4 images: 10 steps of ART, each with a line search of its own; 300 plain ones of ours.
-
-    With 100 ours were an eighth longer than ART's, which chooses the length of each step anew.
-    """
+    """4 values of c from 1, 30 steps for each, 4 images; each of ART's steps is a line search, and costs several."""
     from art.attacks.evasion import CarliniL2Method
 
     images, labels = batch[0][:4], batch[1][:4]
-    ours = attacks.carlini_wagner(network, images, labels, search_steps=2, initial_c=1.0, steps=300)
-    settings = {"binary_search_steps": 2, "initial_const": 1.0, "max_iter": 10, "learning_rate": 0.01}
+    ours = attacks.carlini_wagner(network, images, labels, search_steps=4, initial_c=1.0, steps=30)
+    settings = {"binary_search_steps": 4, "initial_const": 1.0, "max_iter": 30, "learning_rate": 0.01}
     theirs = CarliniL2Method(art, **settings, batch_size=4, verbose=False).generate(images, np.eye(3)[labels])
     assert success(network, ours, labels) >= success(network, theirs, labels) > 0
-    assert mean_l2(ours, images, network, labels) <= 1.05 * mean_l2(theirs, images, network, labels)
+    assert mean_l2(ours, images, network, labels) <= mean_l2(theirs, images, network, labels)
 
 
 @pytest.mark.parametrize(("theta", "gamma"), [(1.0, 0.06), (0.4, 0.08)])
@@ -257,6 +266,24 @@ def test_universal_against_art(network, batch, art):
     assert np.abs(theirs - images).max() <= 0.15 + 1e-5
     assert success(network, ours, labels) >= success(network, theirs, labels)
     assert success(network, ours, labels) > 0.1
+
+
+@pytest.mark.parametrize("epsilon", [0.005, 0.015])
+def test_apgd_against_arts_auto_pgd(network, batch, art, epsilon):
+    """20 steps on the cross-entropy from one random start; the starts differ, so the shares may, by chance."""
+    from art.attacks.evasion import AutoProjectedGradientDescent
+
+    images, labels = batch
+    ours = attacks.apgd(network, images, labels, epsilon, steps=20)
+    np.random.seed(0)
+    settings = {"eps": epsilon, "eps_step": 2 * epsilon, "max_iter": 20, "nb_random_init": 1, "batch_size": N}
+    theirs = AutoProjectedGradientDescent(art, np.inf, **settings, verbose=False).generate(images, labels)
+    assert np.abs(ours - images).max() <= epsilon + 1e-6 and np.abs(theirs - images).max() <= epsilon + 1e-6
+    assert success(network, ours, labels) >= success(network, theirs, labels) - CHANCE / 4
+    # Ours leaves an image alone once it is turned; where neither turned it, the loss tells who climbed higher.
+    left = np.all([gradients.scores(network, x).argmax(axis=1) == labels for x in (ours, theirs)], axis=0)
+    assert 3 < left.sum() < N
+    assert loss(network, ours[left], labels[left]) >= 0.98 * loss(network, theirs[left], labels[left])
 
 
 def test_worst_case_against_arts_auto_pgd(network, batch, art):

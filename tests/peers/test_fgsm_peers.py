@@ -38,7 +38,7 @@ def assert_equal(ours, theirs, certain):
     np.testing.assert_allclose(ours[certain], theirs[certain], rtol=0, atol=1e-6)
 
 
-def art_attack(network, batch, epsilon, bounds, batch_size=8):
+def art_attack(network, batch, epsilon, bounds, targets=None):
     estimators = pytest.importorskip("art.estimators.classification", reason="adversarial-robustness-toolbox is absent")
     from art.attacks.evasion import FastGradientMethod
 
@@ -50,8 +50,8 @@ def art_attack(network, batch, epsilon, bounds, batch_size=8):
         loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         clip_values=bounds,
     )
-    attack = FastGradientMethod(wrapped, norm=np.inf, eps=epsilon, eps_step=epsilon, batch_size=batch_size)
-    return attack.generate(images, labels)
+    settings = {"eps": epsilon, "eps_step": epsilon, "batch_size": 8, "targeted": targets is not None}
+    return FastGradientMethod(wrapped, norm=np.inf, **settings).generate(images, labels if targets is None else targets)
 
 
 @pytest.mark.parametrize("epsilon", EPSILONS)
@@ -59,13 +59,13 @@ def test_equals_art_with_clipping(network, batch, certain, epsilon):
     theirs = art_attack(network, batch, epsilon, (0.0, 1.0))
     ours = attacks.fgsm(network, *batch, epsilon, clip=True)
     assert_equal(ours, theirs, certain)
-    assert np.any(ours != attacks.fgsm(network, *batch, epsilon))
+    assert np.any(ours != attacks.fgsm(network, *batch, epsilon, clip=False))
 
 
 @pytest.mark.parametrize("epsilon", EPSILONS)
 def test_equals_art_without_bounds(network, batch, certain, epsilon):
     theirs = art_attack(network, batch, epsilon, None)
-    ours = attacks.fgsm(network, *batch, epsilon)
+    ours = attacks.fgsm(network, *batch, epsilon, clip=False)
     assert_equal(ours, theirs, certain)
     assert ours.min() < 0 and ours.max() > 1
 
@@ -79,6 +79,16 @@ def test_equals_foolbox_which_clips(network, batch, certain, epsilon):
     images, labels = (tf.convert_to_tensor(array) for array in batch)
     theirs, _, _ = foolbox.attacks.LinfFastGradientAttack(random_start=False)(wrapped, images, labels, epsilons=epsilon)
     assert_equal(attacks.fgsm(network, *batch, epsilon, clip=True), theirs.numpy(), certain)
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_equals_art_towards_targets(network, batch, clip):
+    """Down the loss of the target; the sign of a vanishing gradient may differ."""
+    targets = (batch[1] + 1) % 3
+    theirs = art_attack(network, batch, 0.03, (0.0, 1.0) if clip else None, targets)
+    ours = attacks.fgsm(network, *batch, 0.03, targets=targets, clip=clip)
+    assert np.mean(np.abs(ours - theirs) > 1e-6) < 1e-3
+    assert np.mean(np.abs(ours - attacks.fgsm(network, *batch, 0.03, clip=clip)) > 1e-6) > 0.3
 
 
 def test_a_pixel_without_influence_stays_everywhere():

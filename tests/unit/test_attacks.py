@@ -7,6 +7,7 @@ import pytest
 import small_networks
 
 from medtk import attacks, models
+from medtk.attacks.common import margin
 from medtk.errors import BadParameter
 from medtk.models import gradients
 
@@ -37,25 +38,33 @@ def test_gradient_has_the_closed_form_of_softmax_regression():
     error = model.predict(images, verbose=0) - np.eye(4)[labels]
     expected = (error @ kernel.T).reshape(images.shape)
     np.testing.assert_allclose(gradients.loss_gradient(model, images, labels), expected, atol=1e-6)
-    moved = attacks.fgsm(model, images, labels, 0.25)
+    moved = attacks.fgsm(model, images, labels, 0.25, clip=False)
     np.testing.assert_allclose(moved, images + 0.25 * np.sign(expected), atol=1e-6)
 
 
-def test_a_saturated_network_still_gives_a_direction():
-    """On probabilities the loss of so sure a network is constant, and its gradient zero."""
+def with_gap(gap):
+    """A network that gives the first class a score about `gap` above each other, whatever the image."""
     model = linear()
-    images, _ = small_networks.images_and_labels(9, 4, (3, 3, 1))
     layer = model.get_layer("logits")
-    layer.set_weights([1000 * w for w in layer.get_weights()])
-    wrong = model.predict(images, verbose=0).argmin(axis=1)
+    layer.set_weights([0.1 * layer.get_weights()[0], np.array([gap, 0, 0, 0], np.float32)])
+    return model
+
+
+@pytest.mark.parametrize(("gap", "rightly"), [(30, True), (75, True), (100, False), (1000, False)])
+def test_where_a_sure_network_still_gives_a_direction(gap, rightly):
+    """Probabilities clipped at 1e-7 are constant from gaps of 16; scores, and only of right labels, from about 90."""
+    model, images = with_gap(gap), small_networks.images_and_labels(9, 4, (3, 3, 1))[0]
+    right, wrong = np.zeros(9, int), np.ones(9, int)
     assert np.all(gradients.loss_gradient(model, images, wrong) != 0)
+    assert np.all((gradients.loss_gradient(model, images, right) != 0) == rightly)
+    assert np.all(gradients.loss_gradient(model, images, right, loss=margin) != 0)
 
 
 def test_the_loss_rises(network, batch):
     images, labels = batch
     before, after = (
         -np.log(network.predict(x, verbose=0)[np.arange(len(labels)), labels])
-        for x in (images, attacks.fgsm(network, images, labels, 0.002))
+        for x in (images, attacks.fgsm(network, images, labels, 0.002, clip=False))
     )
     assert np.all(after > before)
 
@@ -82,7 +91,8 @@ def test_labels_that_do_not_fit(network, batch, wrong):
 @pytest.mark.parametrize("epsilon", [0.001, 1 / 255, 0.3])
 def test_distance_is_epsilon(network, batch, epsilon):
     images, labels = batch
-    distance = np.abs(attacks.fgsm(network, images, labels, epsilon).astype(float) - images).max(axis=(1, 2, 3))
+    moved = attacks.fgsm(network, images, labels, epsilon, clip=False)
+    distance = np.abs(moved.astype(float) - images).max(axis=(1, 2, 3))
     np.testing.assert_allclose(distance, epsilon, atol=1e-7)
 
 

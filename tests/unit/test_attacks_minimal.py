@@ -4,7 +4,7 @@ import pytest
 import small_networks
 
 from medtk import attacks
-from medtk.attacks import black_box, ensemble, evolution, sparse
+from medtk.attacks import black_box, ensemble, evolution, minimal, sparse
 from medtk.attacks.common import Goal, gaps, margin, target_margin, toward
 from medtk.errors import BadParameter, UnknownName
 from medtk.models import gradients
@@ -116,6 +116,33 @@ def test_minimal_attacks_break_the_network_and_leave_what_is_broken(network, bat
     changed = np.any(moved != images, axis=(1, 2, 3))
     assert broken(network, moved, labels)[changed].all() and changed[3:].mean() > 0.85
     assert moved.min() >= 0 and moved.max() <= 1
+
+
+def test_carlini_wagner_stops_early_only_where_nothing_moves(network, batch, monkeypatch):
+    """Adam overshoots and comes back: with a large c, a rise of the objective is no reason to give up."""
+    images, labels = batch
+    seen, real = [], minimal.loss_and_gradient
+    monkeypatch.setattr(
+        minimal, "loss_and_gradient", lambda *args, **kw: seen.append(len(args[1])) or real(*args, **kw)
+    )
+    for initial_c, steps in ((10.0, 100), (1.0, 300)):
+        distance, looks = [], []
+        for abort_early in (True, False):
+            seen.clear()
+            settings = {"initial_c": initial_c, "search_steps": 2, "steps": steps, "abort_early": abort_early}
+            moved = attacks.carlini_wagner(network, images, labels, **settings)
+            distance.append(np.linalg.norm((moved - images).reshape(12, -1), axis=1))
+            looks.append(sum(seen))
+        assert np.all(distance[1] > 0)
+        np.testing.assert_allclose(*distance, rtol=0.01)
+    assert looks[0] < looks[1] == 12 * 2 * 300
+
+
+def test_carlini_wagner_survives_any_number_of_values_of_c(network, batch):
+    """Images that do not break in so few steps: c grows to its largest value and no further."""
+    images, labels = batch
+    moved = attacks.carlini_wagner(network, images, labels, search_steps=45, steps=2, learning_rate=1e-4)
+    assert np.isfinite(moved).all() and np.any(np.all(moved == images, axis=(1, 2, 3)))
 
 
 def test_carlini_wagner_reaches_targets(network, batch):
