@@ -1,7 +1,7 @@
 """Defences that change the image before the network sees it: coarser storage, which may wipe out a perturbation.
 
 Each takes images and gives images; the defended answer is ``model.predict(jpeg(images, quality=75))``. Neither has a
-useful gradient, so an attack through the bare network says little: see `medtk.defenses.adaptive`.
+useful gradient, so an attack on the bare network says little: `medtk.defenses.straight_through` lets one pass.
 """
 
 import io
