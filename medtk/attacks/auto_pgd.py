@@ -87,7 +87,7 @@ def apgd(
     Raises
     ------
     BadParameter, UnknownName
-        On a setting out of its range.
+        On images or a setting out of range, or labels that do not fit.
     MedtkError
         If the scores are not finite.
 

@@ -53,7 +53,7 @@ def fab(
     Raises
     ------
     BadParameter
-        On a setting out of its range.
+        On images or a setting out of range, or labels that do not fit.
     MedtkError
         If the scores are not finite.
 

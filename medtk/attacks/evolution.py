@@ -58,7 +58,7 @@ def one_pixel(
     Raises
     ------
     BadParameter
-        On a setting out of its range.
+        On images or a setting out of range, or labels that do not fit.
     MedtkError
         If the scores are not finite.
 

@@ -49,7 +49,7 @@ def fgsm(
     Raises
     ------
     BadParameter
-        If `epsilon` is negative or not finite, or the labels are not one class id of the network an image.
+        On images or a setting out of range, or labels that do not fit.
 
     References
     ----------

@@ -66,7 +66,7 @@ def deepfool(
     Raises
     ------
     BadParameter
-        On a setting out of its range.
+        On images or a setting out of range, or labels that do not fit.
     MedtkError
         If the scores are not finite.
 
@@ -156,7 +156,7 @@ def carlini_wagner(
     Raises
     ------
     BadParameter
-        On a setting out of its range.
+        On images or a setting out of range, or labels that do not fit.
     MedtkError
         If the scores are not finite.
 

@@ -65,7 +65,7 @@ def universal_perturbation(
     Raises
     ------
     BadParameter, UnknownName
-        On a setting out of its range.
+        On images or a setting out of range, or labels that do not fit.
     MedtkError
         If the scores are not finite.
 
