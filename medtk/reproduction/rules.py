@@ -18,13 +18,13 @@ from medtk.reproduction.evidence import (
     NAMES,
     NETWORKS,
     PAIRS,
-    SLIGHT,
     Case,
     Evidence,
     Key,
     compare,
     falls,
     keys_of,
+    margin,
     pairs_of,
     percent,
     points,
@@ -72,7 +72,9 @@ def resnet_resists(evidence: Evidence) -> list[Case]:
         def judge(values):
             lost = {network: values[2 * i] - values[2 * i + 1] for i, network in enumerate(NETWORKS)}
             text = ", ".join(f"{NAMES[network]} {points(loss)}" for network, loss in lost.items())
-            return lost["resnet50"] < min(lost["densenet121"], lost["mobilenetv2"]) - SLIGHT, f"losses: {text}"
+            return lost["resnet50"] < min(lost["densenet121"], lost["mobilenetv2"]) - margin(
+                evidence
+            ), f"losses: {text}"
 
         cases.append(compare_learned(evidence, NAMES[dataset], keys, judge))
     return cases
@@ -159,7 +161,7 @@ def mobilenet_loses_most(evidence: Evidence) -> list[Case]:
         def judge(values, order=order):
             lost = [values[2 * i] - values[2 * i + 1] for i in range(len(order))]
             text = ", ".join(f"{NAMES[network]} {points(loss)}" for network, loss in zip(order, lost, strict=True))
-            return lost[0] > max(lost[1:]) + SLIGHT, f"losses: {text}"
+            return lost[0] > max(lost[1:]) + margin(evidence), f"losses: {text}"
 
         cases.append(compare_learned(evidence, NAMES[dataset], keys, judge))
     return cases
@@ -172,7 +174,9 @@ def _best(evidence: Evidence, dataset: str, network: str, epsilon: float, *, hig
     def judge(values):
         others = values[1:]
         text = ", ".join(f"{NAMES[n]} {percent(v)}" for n, v in zip(networks, values, strict=True))
-        return (values[0] > max(others) + SLIGHT if highest else values[0] < min(others) - SLIGHT), text
+        return (
+            values[0] > max(others) + margin(evidence) if highest else values[0] < min(others) - margin(evidence)
+        ), text
 
     return compare_learned(evidence, NAMES[dataset], keys, judge)
 

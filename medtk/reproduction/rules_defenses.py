@@ -6,13 +6,13 @@ from medtk.reproduction.evidence import (
     DEFENDED,
     EPSILONS,
     NAMES,
-    SLIGHT,
     Case,
     Evidence,
     Key,
     drops,
     gains,
     keys_of,
+    margin,
     pairs_of,
     percent,
     points,
@@ -39,7 +39,7 @@ def training_helps_more(evidence: Evidence) -> list[Case]:
 
         def judge(v):
             small, large = v[2] - v[0], v[3] - v[1]
-            return large > small + SLIGHT, f"gains {points(small)} and {points(large)}"
+            return large > small + margin(evidence), f"gains {points(small)} and {points(large)}"
 
         cases.append(compare_learned(evidence, f"{NAMES[network]} on {NAMES[dataset]}", keys, judge))
     return cases
@@ -63,7 +63,7 @@ def mobilenet_gains_most(evidence: Evidence) -> list[Case]:
         def judge(v, order=order):
             each = _gains(v)
             text = ", ".join(f"{NAMES[n]} {points(gain)}" for n, gain in zip(order, each, strict=True))
-            return each[0] > max(each[1:]) + SLIGHT, f"mean gains: {text}"
+            return each[0] > max(each[1:]) + margin(evidence), f"mean gains: {text}"
 
         cases.append(compare_learned(evidence, NAMES[dataset], _attacked(dataset, order), judge))
     return cases
@@ -77,7 +77,7 @@ def training_weaker_on_large(evidence: Evidence) -> list[Case]:
 
         def judge(v):
             ours, other = mean(_gains(v[: len(large)])), mean(_gains(v[len(large) :]))
-            return ours < other - SLIGHT, f"mean gains {points(ours)} and {points(other)}"
+            return ours < other - margin(evidence), f"mean gains {points(ours)} and {points(other)}"
 
         keys = large + _attacked(dataset, DEFENDED[dataset])
         cases.append(compare_learned(evidence, f"OCTMNIST beside {NAMES[dataset]}", keys, judge))
@@ -108,7 +108,7 @@ def distillation_likes_size(evidence: Evidence) -> list[Case]:
 
     def judge(values):
         large, small = _gains(values)
-        return large > small + SLIGHT, f"mean gains {points(large)} and {points(small)}"
+        return large > small + margin(evidence), f"mean gains {points(large)} and {points(small)}"
 
     return [compare_learned(evidence, "OCTMNIST beside DermaMNIST", keys, judge)]
 
@@ -140,6 +140,6 @@ def _student(evidence: Evidence, dataset: str, epsilon: float, *, above: bool) -
     def judge(values):
         best = max(values[1:])
         text = f"student {percent(values[0])}, best of the others {percent(best)}"
-        return (values[0] > best + SLIGHT if above else values[0] < best - SLIGHT), text
+        return (values[0] > best + margin(evidence) if above else values[0] < best - margin(evidence)), text
 
     return compare_learned(evidence, f"{NAMES[dataset]} at {epsilon}", keys, judge)
