@@ -92,8 +92,8 @@ def judge(cell: Cell, found: list[dict], read: Callable[[dict], Mapping] | None 
 
 def _alike(record: dict, cell: Cell) -> bool:
     """Whether the network of a record gives every image the same answer."""
-    own, plain = entry_of(record, cell)["predictions"], _plain(record, cell).condition
-    return one_answer(record["metrics"][own]) and one_answer(record["metrics"][plain])
+    plain = _plain(record, cell)
+    return one_answer(record["metrics"][plain.condition])
 
 
 def _plain(record: dict, cell: Cell) -> paired.Side:
