@@ -9,6 +9,8 @@ import pandas as pd
 from medtk.data import Dataset
 from medtk.lab.plots import MARKERS, PALETTE, stamp
 
+CORNER = 0.12  # of SSIM and of accuracy below the best: what the second panel of the trade-off shows
+
 
 def errors_by_mu(found: Mapping[str, dict], *, metric: str = "mse", dataset: Dataset | None = None) -> plt.Figure:
     """Fig. 3: error of recovered images against mu, one panel a data set; dotted is the image as attacked.
@@ -77,8 +79,9 @@ def learning(histories: Mapping[str, Sequence[dict]], *, dataset: Dataset | None
 def trade_off(points: pd.DataFrame, *, dataset: Dataset | None = None) -> plt.Figure:
     """Accuracy in use against SSIM of what a decoder rebuilds: up and to the left is better.
 
-    Each seed is a small point. A large one is the mean over the seeds that all drawn defences have, with bars for their
-    range; without such seeds there is none.
+    Left on the whole scale, where what protects would stand apart; right its crowded corner. Each seed is a small
+    point. A large one is the mean over the seeds that all drawn defences have, with bars for their range; without such
+    seeds there is none.
 
     Parameters
     ----------
@@ -87,13 +90,33 @@ def trade_off(points: pd.DataFrame, *, dataset: Dataset | None = None) -> plt.Fi
     dataset : Dataset, optional
         Marks the figure if the data are synthetic.
     """
-    figure, axis = plt.subplots(figsize=(6.2, 4.0))
+    figure, (whole, corner) = plt.subplots(1, 2, figsize=(8.6, 4.0))
+    for axis in (whole, corner):
+        _defences(axis, points)
+        axis.set(xlabel="SSIM of the rebuilt test images\n(lower: more private)", ylabel="accuracy in use")
+    whole.set(xlim=(0, 1.02), title="whole scale")
+    whole.set_ylim(top=1.02)
+    corner.set_title("its crowded corner")
+    if len(points):
+        near = points[["SSIM", "accuracy"]] > points[["SSIM", "accuracy"]].max() - CORNER
+        crowd = points[near.all(axis=1)] if near.all(axis=1).any() else points
+        for limits, values in ((corner.set_xlim, crowd["SSIM"]), (corner.set_ylim, crowd["accuracy"])):
+            margin = 0.1 * (values.max() - values.min()) + 0.002
+            limits(values.min() - margin, values.max() + margin)
+        corner.locator_params(axis="x", nbins=5)
+        whole.legend(fontsize=8, loc="best")
+    figure.tight_layout()
+    return stamp(figure, dataset)
+
+
+def _defences(axis: plt.Axes, points: pd.DataFrame) -> None:
     seeds = points.groupby("defence")["seed"].agg(set)
     common = points[points["seed"].isin(set.intersection(*seeds) if len(seeds) else set())]
     kinds = list(dict.fromkeys(name.split(" ")[0] for name in points["defence"]))
     for k, kind in enumerate(kinds):
         names = [name for name in seeds.index if name.split(" ")[0] == kind]
-        style = {"marker": MARKERS[k % len(MARKERS)], "color": PALETTE[k % len(PALETTE)]}
+        # Once the colours are used up, each meets another marker.
+        style = {"marker": MARKERS[(k + k // len(PALETTE)) % len(MARKERS)], "color": PALETTE[k % len(PALETTE)]}
         mine = points[points["defence"].isin(names)]
         axis.plot(mine["SSIM"], mine["accuracy"], linestyle="", markersize=3.5, alpha=0.6, **style)
         # Points of several defences may lie on each other: the legend names a single one, labels only strengths.
@@ -104,10 +127,11 @@ def trade_off(points: pd.DataFrame, *, dataset: Dataset | None = None) -> plt.Fi
             bars = [[[centre[w] - each[w].min()], [each[w].max() - centre[w]]] for w in ("SSIM", "accuracy")]
             axis.errorbar(*centre, xerr=bars[0], yerr=bars[1], markersize=7, linewidth=1, capsize=2, **style)
             if len(names) > 1:
-                axis.annotate(name.partition(" ")[2], centre, fontsize=7, xytext=(4, 4), textcoords="offset points")
-    axis.set(xlabel="SSIM of the rebuilt test images (lower: more private)", ylabel="accuracy in use", xlim=(0, 1.02))
-    axis.set_ylim(top=1.02)
-    if kinds:
-        axis.legend(fontsize=8, loc="best")
-    figure.tight_layout()
-    return stamp(figure, dataset)
+                axis.annotate(
+                    name.partition(" ")[2],
+                    centre,
+                    fontsize=7,
+                    xytext=(4, 4),
+                    textcoords="offset points",
+                    annotation_clip=True,
+                )
