@@ -45,7 +45,7 @@ class _Before(keras.layers.Layer):
         self.before = before
 
     def call(self, images):
-        return images + ops.stop_gradient(_outside(self.before, images) - images)
+        return images + ops.stop_gradient(_outside(self.before, ops.stop_gradient(images)) - images)
 
     def compute_output_shape(self, input_shape):
         return input_shape
