@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from medtk.data.preprocessing import check_range
 from medtk.errors import BadParameter
 from medtk.models.gradients import class_ids, cross_entropy
 
@@ -98,12 +99,8 @@ def prepared(
     fits = (found == wanted for found, wanted in zip(images.shape[1:], expected, strict=False) if wanted is not None)
     if images.ndim != len(expected) + 1 or not all(fits):
         raise BadParameter(f"images must have shape (n, {', '.join(map(str, expected))}), not {images.shape}.")
-    # Clipping would turn images of another range into black and white, and the attack would seem to fail.
-    if clip and images.size and (images.min() < -1e-6 or images.max() > 1 + 1e-6):
-        raise BadParameter(
-            f"images must be in [0, 1], not from {images.min():.7g} to {images.max():.7g}; "
-            "divide pixels of 0 to 255 by 255."
-        )
+    if clip:  # of images in another range the attack would seem to fail
+        check_range(images, beyond=1e-6)
     labels = class_ids(model, images, labels)
     if targets is None:
         return images, Goal(labels, False)

@@ -24,6 +24,15 @@ def check_size(size: int | None) -> None:
         raise BadParameter(f"size must be a positive whole number of pixels, not {size!r}.")
 
 
+def check_range(images: np.ndarray, beyond: float) -> None:
+    """Raise `BadParameter` if pixels lie more than `beyond` outside [0, 1]: clipping would leave black and white."""
+    if images.size and (images.min() < -beyond or images.max() > 1 + beyond):
+        raise BadParameter(
+            f"images must be in [0, 1], not from {images.min():.7g} to {images.max():.7g}; "
+            "divide pixels of 0 to 255 by 255."
+        )
+
+
 def resize(images: np.ndarray, size: int) -> np.ndarray:
     """Resize a batch of images to ``size`` by ``size`` pixels, bilinear and antialiased.
 

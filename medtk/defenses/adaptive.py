@@ -187,9 +187,7 @@ def rescaled(model: keras.Model, images: np.ndarray, batch_size: int = 256) -> k
     """
     best = np.sort(scores(model, images, batch_size=batch_size), axis=1)[:, -2:]
     gap = float(np.median(best[:, 1] - best[:, 0]))
-    image = keras.Input(model.input_shape[1:], name="image")
-    divided = keras.layers.Rescaling(1 / gap if gap > 0 else 1.0, name="logits")(models.logits(model)(image))
-    return keras.Model(image, keras.layers.Softmax(name="probabilities")(divided))
+    return models.wrapped(model, factor=1 / gap if gap > 0 else 1.0)
 
 
 def _after_random_search(right, images, resisting, epsilon, draws, seed) -> np.ndarray:

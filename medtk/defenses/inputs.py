@@ -9,6 +9,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from medtk.data.preprocessing import check_range
 from medtk.errors import BadParameter
 
 
@@ -85,10 +86,5 @@ def _checked(images: np.ndarray) -> np.ndarray:
         raise BadParameter(
             f"images must be finite floats of shape (n, height, width, channels), not {images.dtype} of {images.shape}."
         )
-    # What an attack without clipping oversteps is let through; another range is not.
-    if images.size and (images.min() < -0.5 or images.max() > 1.5):
-        raise BadParameter(
-            f"images must be in [0, 1], not from {images.min():.7g} to {images.max():.7g}; "
-            "divide pixels of 0 to 255 by 255."
-        )
+    check_range(images, beyond=0.5)  # what an attack without clipping oversteps is let through
     return images.astype(np.float32, copy=False)

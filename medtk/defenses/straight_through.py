@@ -31,10 +31,7 @@ def straight_through(model: keras.Model, before: Callable[[np.ndarray], np.ndarr
         Images to probabilities, with a layer ``logits``: for any attack, and for
         `medtk.defenses.adaptive.evaluate_adaptively`. It cannot be saved.
     """
-    image = keras.Input(model.input_shape[1:], name="image")
-    found = models.logits(model)(_Before(before, name="before")(image))
-    scores = keras.layers.Rescaling(1.0, name="logits")(found)
-    return keras.Model(image, keras.layers.Softmax(name="probabilities")(scores))
+    return models.wrapped(model, before=_Before(before, name="before"))
 
 
 class _Before(keras.layers.Layer):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from medtk.errors import BadParameter
+from medtk.split_learning import to_channels, to_pixels
 
 STRENGTHS = 10.0 ** np.arange(-8, 3)  # of the penalty, in mean squares of the centred features
 ROWS = 20_000  # places at once: with 64 activations in each and 9 in a patch they fill 92 MB
@@ -84,9 +85,7 @@ def read_ridge(ridge: Ridge, seen: np.ndarray) -> np.ndarray:
     """What the reader makes of activations, not clipped; float32, (n, factor * height, factor * width, values)."""
     n, height, width = np.shape(seen)[:3]
     made = [_patches(seen[part], ridge.patch) @ ridge.weights + ridge.offset for part in _parts(seen)]
-    cells = np.concatenate(made).reshape(n, height, width, ridge.block, ridge.block, -1)
-    pixels = cells.transpose(0, 1, 3, 2, 4, 5).reshape(n, height * ridge.block, width * ridge.block, -1)
-    return pixels.astype(np.float32)
+    return to_pixels(np.concatenate(made).reshape(n, height, width, -1), ridge.block).astype(np.float32)
 
 
 class _Sums(NamedTuple):
@@ -101,7 +100,8 @@ def _sums(seen: np.ndarray, images: np.ndarray, patch: int, block: int) -> _Sums
     features, values = seen.shape[-1] * patch * patch + 1, images.shape[-1] * block * block
     squares, products, own = np.zeros((features, features)), np.zeros((features, values)), np.zeros(values)
     for part in _parts(seen):
-        x, y = _patches(seen[part], patch), _cells(images[part], block)
+        x = _patches(seen[part], patch)
+        y = to_channels(images[part].astype(np.float64), block).reshape(len(x), -1)
         x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
         squares += x.T @ x
         products += x.T @ y
@@ -136,13 +136,6 @@ def _patches(seen: np.ndarray, patch: int) -> np.ndarray:
     padded = np.pad(seen.astype(np.float64), ((0, 0), (reach, reach), (reach, reach), (0, 0)))
     windows = sliding_window_view(padded, (patch, patch), axis=(1, 2))
     return windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, patch * patch * seen.shape[-1])
-
-
-def _cells(images: np.ndarray, block: int) -> np.ndarray:
-    """Pixels of each block, shape (n * height * width, block * block * values)."""
-    n, height, width, values = images.shape
-    cells = images.astype(np.float64).reshape(n, height // block, block, width // block, block, values)
-    return cells.transpose(0, 1, 3, 2, 4, 5).reshape(-1, block * block * values)
 
 
 def _parts(seen: np.ndarray) -> list[slice]:

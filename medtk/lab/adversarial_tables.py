@@ -7,6 +7,7 @@ import pandas as pd
 
 from medtk.lab import robust_tables, transfer
 from medtk.lab.robust_tables import accuracy, auc, balanced, single_answers
+from medtk.reproduction.answers import reestimated
 
 USUAL = "every layer, 5 + 5 epochs, rate 0.001"  # of an adversarial training; a column of it says "usual"
 CHOICES = (*robust_tables.CHOICES, "n_train", "n_test")
@@ -48,7 +49,7 @@ def trained_further(epsilon: float) -> Iterator[Trained]:
     for runs in robust_tables.recorded("adversarial"):
         p = runs[0]["parameters"]
         pairs = [(starts[_start(r), r["seed"]], r["metrics"]) for r in runs if (_start(r), r["seed"]) in starts]
-        for state, named in (("as left", str), ("measured again", transfer.reestimated)):
+        for state, named in (("as left", str), ("measured again", reestimated)):
             if not pairs or any(named("clean") not in metrics for pair in pairs for metrics in pair):
                 continue
             ways = {name: [(b.get(named(key)), a.get(named(key))) for b, a in pairs]
@@ -100,7 +101,7 @@ def crafting_modes(epsilon: float) -> pd.DataFrame:
         pairs = [(usual[run["seed"]]["metrics"], run["metrics"]) for run in runs if run["seed"] in usual]
         line = {"data": robust_tables.named(runs[0]), "network": p["network"], "trained further on": method(same)}
         line["seeds"] = len(pairs)
-        for name, condition in (("clean", "reestimated"), ("many steps", transfer.reestimated(f"pgd-{at}"))):
+        for name, condition in (("clean", "reestimated"), ("many steps", reestimated(f"pgd-{at}"))):
             line[name], line[f"{name}, change"] = robust_tables.change(list(usual.values()), runs, condition, condition)
             both = [(before[condition], after[condition]) for before, after in pairs]
             for what, say in (("balanced", balanced), ("AUC", auc)):

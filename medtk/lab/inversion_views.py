@@ -12,6 +12,7 @@ from medtk.data import Dataset
 from medtk.lab import pgsl_plots, pgsl_tables
 from medtk.lab.inversion_spec import DEFENSES
 from medtk.lab.pgsl_spec import PAPER, SIZES
+from medtk.lab.pgsl_tables import ERROR
 from medtk.lab.plots import MARKERS, PALETTE, stamp
 from medtk.reproduction import records
 from medtk.settings import results_home
@@ -23,7 +24,6 @@ READERS = {
     "map reader": ("reads with a decoder made for it", "first layer", "subtracted by reader"),
     "map ridge": ("reads with straight lines", "first layer by ridge", "subtracted by ridge"),
 }
-ERROR = (0.0, float("inf"))  # where a squared error can lie
 FEW_FAILED = 10  # a mean error this many times the median is made by a few images
 FIRST_LAYER = "decoder of the first layer's input"
 LINE = "straight line to the first layer's input"
@@ -36,8 +36,6 @@ ACTIVATIONS = {
     "dcgan recovered": "generator, then recovery",
     "first layer": FIRST_LAYER,
     "first layer recovered": f"{FIRST_LAYER}, then recovery",
-    "unaware": FIRST_LAYER,  # as earlier records call it
-    "unaware recovered": f"{FIRST_LAYER}, then recovery",
     "subtracted": f"{FIRST_LAYER}, its map taken off",
     "subtracted by reader": f"{FIRST_LAYER}, map of the map reader taken off",
     "first layer by ridge": LINE,

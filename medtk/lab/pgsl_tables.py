@@ -17,6 +17,7 @@ MEASURES = {"mse": "MSE, pixels 0 to 1", "psnr": "PSNR in dB", "ssim": "SSIM"}
 COMMONEST = "always the commonest class"
 # What a training's line in the tables is known by, and a defence's beside its name.
 KEY = ("data", "split", "trained on", "cut", "μ", "pixels", "training images", "test images", "epochs")
+ERROR = (0.0, float("inf"))  # where a squared error can lie
 SETTING = ["data", "pixels", "cut", "training images"]
 # What to call the conditions of a record that hold distances between images.
 DISTANCES = {
@@ -176,7 +177,7 @@ def defences(points: pd.DataFrame) -> pd.DataFrame:
         line["test images"] = n
         line["accuracy"] = spread(mine["accuracy"], ".1%", n=n, within=(0, 1))
         line["SSIM"] = spread(mine["SSIM"], ".3f", within=(0, 1))
-        line["MSE"] = spread(mine["MSE"], ".4f", within=(0, float("inf")))
+        line["MSE"] = spread(mine["MSE"], ".4f", within=ERROR)
         line["points beside none"] = spread(100 * (both["accuracy"] - both["accuracy of none"]), "+.1f")
         lines.append(line | {"SSIM beside none": spread(both["SSIM"] - both["SSIM of none"], "+.3f")})
     return pd.DataFrame(lines)

@@ -5,7 +5,8 @@ from statistics import mean
 
 import pandas as pd
 
-from medtk.lab import adversarial_tables, robust_tables, transfer
+from medtk.lab import adversarial_tables, robust_tables
+from medtk.reproduction.answers import reestimated
 
 # Of the normalisation layers of each network, as `medtk.models.build` makes them.
 MOMENTUM = {"densenet121": 0.99, "mobilenetv2": 0.999, "resnet50": 0.99, "plain": 0.9}
@@ -42,7 +43,7 @@ def statistics(experiment: str = "transfer") -> pd.DataFrame:
         line = {"data": robust_tables.named(runs[0]), "network": p["network"], "weights": runs[0]["weights"]["source"]}
         line |= {"otherwise": ", ".join(_otherwise(runs[0])), "momentum": f"{MOMENTUM[p['network']]:g}"}
         line |= {"updates": count, "start left": f"{start_left(p['network'], count):.2%}", "seeds": len(runs)}
-        both = [[run["metrics"][name] for run in runs] for name in ("clean", transfer.reestimated("clean"))]
+        both = [[run["metrics"][name] for run in runs] for name in ("clean", reestimated("clean"))]
         line["accuracy"] = " → ".join(f"{mean(one['accuracy'] for one in found):.1%}" for found in both)
         lines.append(line | {"AUC": " → ".join(map(robust_tables.auc, both))})
     return pd.DataFrame(lines)
@@ -54,7 +55,7 @@ def beyond_the_start(experiment: str = "transfer") -> str:
     late = [r for r in found if start_left(r["parameters"]["network"], updates(r["parameters"])) < NOTHING]
     if not late:
         return "No recorded network has lost its start."
-    again = transfer.reestimated("clean")
+    again = reestimated("clean")
     most = max(late, key=lambda run: abs(run["metrics"][again]["accuracy"] - run["metrics"]["clean"]["accuracy"]))
     before, after = (most["metrics"][name]["accuracy"] for name in ("clean", again))
     who = f"{robust_tables.named(most)}, {most['parameters']['network']}, seed {most['seed']}"
@@ -66,7 +67,7 @@ def beyond_the_start(experiment: str = "transfer") -> str:
 
 def _measured_again(experiment: str) -> list[list[dict]]:
     """Groups of records that differ in nothing but the seed, with both states of their networks."""
-    return [runs for runs in robust_tables.recorded(experiment) if transfer.reestimated("clean") in runs[0]["metrics"]]
+    return [runs for runs in robust_tables.recorded(experiment) if reestimated("clean") in runs[0]["metrics"]]
 
 
 def _otherwise(record: dict) -> list[str]:

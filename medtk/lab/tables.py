@@ -9,8 +9,9 @@ import pandas as pd
 from medtk import data
 from medtk.data import Dataset
 from medtk.evaluation import intervals
-from medtk.lab import robust_tables, transfer
+from medtk.lab import robust_tables
 from medtk.reproduction import compare, papers, records
+from medtk.reproduction.answers import reestimated
 from medtk.reproduction.quantities import METRICS, shown
 from medtk.settings import results_home
 
@@ -190,5 +191,5 @@ def _counted(right: np.ndarray) -> str:
 
 def _state(metrics: dict, name: str) -> str:
     """Name of a condition in its re-estimated state where that was recorded."""
-    again = transfer.reestimated(name)
+    again = reestimated(name)
     return again if again in metrics else name

@@ -8,6 +8,7 @@ import numpy as np
 from medtk import attacks, training
 from medtk.data import Dataset, Split
 from medtk.lab.session import Run
+from medtk.reproduction.answers import reestimated
 from medtk.training import statistics_refreshed
 
 EPSILONS = (0.001, 0.002, 0.003, 0.004, 0.005)
@@ -17,11 +18,6 @@ TITLES = {"densenet121": "DenseNet121", "mobilenetv2": "MobileNetV2", "resnet50"
 def condition(epsilon: float) -> str:
     """Name of a test condition in a record: ``clean`` or ``epsilon=0.001``."""
     return f"epsilon={epsilon:g}" if epsilon else "clean"
-
-
-def reestimated(name: str) -> str:
-    """Name of the same condition for the network whose normalisation statistics were measured again."""
-    return "reestimated" if name == "clean" else f"reestimated-{name}"
 
 
 def under_attack(model: keras.Model, split: Split, epsilons: Sequence[float] = EPSILONS) -> dict[str, np.ndarray]:
@@ -123,7 +119,7 @@ def baseline(
     if spec.trainable == "all":
         statistics_refreshed(fit.model, dataset.train.images)
         again = under_attack(fit.model, dataset.test, epsilons)
-        predictions |= {reestimated(name): answers for name, answers in again.items()}
+        predictions |= {reestimated(name): found for name, found in again.items()}
     record = run.record(
         dataset,
         spec.network,

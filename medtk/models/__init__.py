@@ -13,12 +13,13 @@ __all__ = [
     "freeze_normalisation",
     "logits",
     "weights_source",
+    "wrapped",
 ]
 
 
 def __getattr__(name: str):
     # Keras and TensorFlow take seconds to import; asking where weights are should not.
-    if name in ("NETWORKS", "build", "freeze_normalisation", "logits"):
+    if name in ("NETWORKS", "build", "freeze_normalisation", "logits", "wrapped"):
         from medtk.models import networks
 
         return getattr(networks, name)

@@ -90,6 +90,14 @@ def logits(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, model.get_layer("logits").output)
 
 
+def wrapped(model: keras.Model, before: keras.layers.Layer | None = None, factor: float = 1.0) -> keras.Model:
+    """The same network behind a layer that changes its images, its scores multiplied by `factor`; weights shared."""
+    image = keras.Input(model.input_shape[1:], name="image")
+    found = logits(model)(image if before is None else before(image))
+    scores = layers.Rescaling(factor, name="logits")(found)
+    return keras.Model(image, layers.Softmax(name="probabilities")(scores))
+
+
 def freeze_normalisation(model: keras.Model) -> None:
     """Keep batch normalisation as it is: no gradient, moving statistics in use and unchanged also while training."""
     for layer in model._flatten_layers():

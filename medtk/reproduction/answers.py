@@ -21,13 +21,13 @@ def counted(found: list[dict]) -> list[dict]:
 
 
 def measured_again(stored: Mapping) -> dict:
-    """What a record holds by condition, where it can of the network with its normalisation statistics measured again.
+    """What a record holds by condition, where it can of the network with normalisation statistics measured again."""
+    return {name: stored.get(reestimated(name), found) for name, found in stored.items()}
 
-    A condition ``x`` of such a network is stored as ``reestimated-x``, the clean one as ``reestimated``.
-    """
-    start = "reestimated"
-    again = {name[len(start) + 1 :] or "clean": found for name, found in stored.items() if name.startswith(start)}
-    return {**stored, **again}
+
+def reestimated(name: str) -> str:
+    """Name of the same condition for the network whose normalisation statistics were measured again."""
+    return "reestimated" if name == "clean" else f"reestimated-{name}"
 
 
 def restated(record: dict) -> dict:

@@ -1,7 +1,7 @@
 """Printed numbers beside recorded ones: a verdict and a sentence for every cell and every claim."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from medtk.reproduction import papers, records, rulebook
 from medtk.reproduction.answers import answering, comparable, counted, measured_again, restated, value_of
@@ -75,10 +75,12 @@ def claims(found: list[dict], home=None, ids: Iterable[str] = papers.IDS) -> lis
     ids : iterable of str
         Of `medtk.reproduction.papers.IDS`.
     """
-    judged = []
+    judged, read = [], None if home is None else reading(home)
     for paper in map(papers.load, ids):
-        evidence, elsewhere = _evidence(paper, found, home)
-        again, _ = _evidence(paper, [restated(record) for record in found], home, measured_again)
+        evidence, elsewhere = _evidence(paper, found, read)
+        again, _ = _evidence(
+            paper, [restated(record) for record in found], read and (lambda record: measured_again(read(record)))
+        )
         if again.records == evidence.records:
             again = None
         own = printed(paper)
@@ -136,19 +138,15 @@ def _tally(cases: list[Case], said: str) -> str:
     return f" {said} {sum(decided)} of {len(decided)} cases." if decided else ""
 
 
-def _evidence(paper: papers.Paper, found: list[dict], home, named=dict) -> tuple[Evidence, bool]:
-    """Comparable recorded accuracies, and whether there are recorded ones that are not comparable.
-
-    `named` gives what is stored of a record under the names of its conditions.
-    """
+def _evidence(paper: papers.Paper, found: list[dict], read: Callable | None) -> tuple[Evidence, bool]:
+    """Comparable recorded accuracies, and whether there are recorded ones that are not comparable."""
     runs, elsewhere, mine = {}, False, _of(paper, found)
     for cell in paper.cells:
         group = answering(cell, mine)
         if group and comparable(group[0], cell):
             runs.setdefault(key_of(cell), tuple(_run(record, cell) for record in group))
         elsewhere |= bool(group) and not comparable(group[0], cell)
-    read = None if home is None else reading(home)
-    return Evidence(runs, mine, read and (lambda record: named(read(record)))), elsewhere
+    return Evidence(runs, mine, read), elsewhere
 
 
 def _of(paper: papers.Paper, found: list[dict]) -> list[dict]:

@@ -16,7 +16,6 @@ from medtk.reproduction import paired
 from medtk.reproduction.evidence import (
     EPSILONS,
     NAMES,
-    NETWORKS,
     PAIRS,
     Case,
     Evidence,
@@ -65,19 +64,7 @@ def attack_lowers(evidence: Evidence) -> list[Case]:
 
 def resnet_resists(evidence: Evidence) -> list[Case]:
     """From clean to the strongest attack ResNet50 loses less than the other two."""
-    cases = []
-    for dataset in [d for d, networks in PAIRS.items() if "resnet50" in networks]:
-        keys = tuple(key for network in NETWORKS for key in keys_of(dataset, network, "none", (0.0, EPSILONS[-1])))
-
-        def judge(values):
-            lost = {network: values[2 * i] - values[2 * i + 1] for i, network in enumerate(NETWORKS)}
-            text = ", ".join(f"{NAMES[network]} {points(loss)}" for network, loss in lost.items())
-            return lost["resnet50"] < min(lost["densenet121"], lost["mobilenetv2"]) - margin(
-                evidence
-            ), f"losses: {text}"
-
-        cases.append(compare_learned(evidence, NAMES[dataset], keys, judge))
-    return cases
+    return [_loses(evidence, d, "resnet50", most=False) for d, networks in PAIRS.items() if "resnet50" in networks]
 
 
 def resnet_pneumonia(evidence: Evidence) -> list[Case]:
@@ -153,32 +140,40 @@ def near_benchmark(evidence: Evidence) -> list[Case]:
 
 def mobilenet_loses_most(evidence: Evidence) -> list[Case]:
     """From clean to the strongest attack MobileNetV2 loses more than each other network, on every data set."""
-    cases = []
-    for dataset, networks in PAIRS.items():
-        order = ("mobilenetv2", *(network for network in networks if network != "mobilenetv2"))
-        keys = tuple(key for network in order for key in keys_of(dataset, network, "none", (0.0, EPSILONS[-1])))
-
-        def judge(values, order=order):
-            lost = [values[2 * i] - values[2 * i + 1] for i in range(len(order))]
-            text = ", ".join(f"{NAMES[network]} {points(loss)}" for network, loss in zip(order, lost, strict=True))
-            return lost[0] > max(lost[1:]) + margin(evidence), f"losses: {text}"
-
-        cases.append(compare_learned(evidence, NAMES[dataset], keys, judge))
-    return cases
+    return [_loses(evidence, dataset, "mobilenetv2", most=True) for dataset in PAIRS]
 
 
 def _best(evidence: Evidence, dataset: str, network: str, epsilon: float, *, highest: bool) -> Case:
-    networks = (network, *(other for other in PAIRS[dataset] if other != network))
+    networks = first(network, PAIRS[dataset])
     keys = tuple((dataset, other, "none", epsilon) for other in networks)
 
     def judge(values):
-        others = values[1:]
         text = ", ".join(f"{NAMES[n]} {percent(v)}" for n, v in zip(networks, values, strict=True))
-        return (
-            values[0] > max(others) + margin(evidence) if highest else values[0] < min(others) - margin(evidence)
-        ), text
+        return beyond(values, margin(evidence), above=highest), text
 
     return compare_learned(evidence, NAMES[dataset], keys, judge)
+
+
+def _loses(evidence: Evidence, dataset: str, network: str, *, most: bool) -> Case:
+    networks = first(network, PAIRS[dataset])
+    keys = tuple(key for other in networks for key in keys_of(dataset, other, "none", (0.0, EPSILONS[-1])))
+
+    def judge(values):
+        lost = [clean - attacked for clean, attacked in zip(values[::2], values[1::2], strict=True)]
+        text = ", ".join(f"{NAMES[n]} {points(loss)}" for n, loss in zip(networks, lost, strict=True))
+        return beyond(lost, margin(evidence), above=most), f"losses: {text}"
+
+    return compare_learned(evidence, NAMES[dataset], keys, judge)
+
+
+def first(network: str, networks: tuple[str, ...]) -> tuple[str, ...]:
+    """The networks with the one that a claim is about in front."""
+    return (network, *(other for other in networks if other != network))
+
+
+def beyond(values, by: float, *, above: bool) -> bool:
+    """Whether the first value is above (or below) each of the others by more than `by`."""
+    return values[0] > max(values[1:]) + by if above else values[0] < min(values[1:]) - by
 
 
 def compare_learned(evidence: Evidence, name: str, keys: tuple[Key, ...], judge: Callable) -> Case:

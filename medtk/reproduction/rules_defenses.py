@@ -17,7 +17,7 @@ from medtk.reproduction.evidence import (
     percent,
     points,
 )
-from medtk.reproduction.rules import compare_learned
+from medtk.reproduction.rules import beyond, compare_learned, first
 
 
 def training_helps(evidence: Evidence) -> list[Case]:
@@ -58,12 +58,12 @@ def mobilenet_gains_most(evidence: Evidence) -> list[Case]:
     """Averaged over epsilon, adversarial training gains most for MobileNetV2, on every data set."""
     cases = []
     for dataset, networks in DEFENDED.items():
-        order = ("mobilenetv2", *(network for network in networks if network != "mobilenetv2"))
+        order = first("mobilenetv2", networks)
 
         def judge(v, order=order):
             each = _gains(v)
             text = ", ".join(f"{NAMES[n]} {points(gain)}" for n, gain in zip(order, each, strict=True))
-            return each[0] > max(each[1:]) + margin(evidence), f"mean gains: {text}"
+            return beyond(each, margin(evidence), above=True), f"mean gains: {text}"
 
         cases.append(compare_learned(evidence, NAMES[dataset], _attacked(dataset, order), judge))
     return cases

@@ -1,22 +1,24 @@
-"""Blocks of 2 by 2 pixels become channels, and back; and the map that travels along."""
+"""Blocks of pixels become channels, and back; and the map that travels along."""
 
 import numpy as np
 
 from medtk.errors import BadParameter
 
 
-def to_channels(images: np.ndarray) -> np.ndarray:
-    """Half the height and width, four times the channels; no value changes.
+def to_channels(images: np.ndarray, block: int = 2) -> np.ndarray:
+    """Each square block of pixels becomes one place with more channels; no value changes.
 
     Parameters
     ----------
     images : ndarray, shape (n, height, width, channels)
-        Height and width even.
+        Height and width are multiples of `block`.
+    block : int
+        Side of a block in pixels.
 
     Returns
     -------
-    ndarray, shape (n, height / 2, width / 2, 4 * channels)
-        The four pixels of a block, row by row, each with its channels.
+    ndarray, shape (n, height / block, width / block, block * block * channels)
+        The pixels of a block, row by row, each with its channels.
 
     Raises
     ------
@@ -28,19 +30,21 @@ def to_channels(images: np.ndarray) -> np.ndarray:
     Khowaja et al. (2022), section IV-B.
     """
     n, height, width, channels = np.shape(images)
-    if height % 2 or width % 2:
-        raise BadParameter(f"Height and width must be even to be halved, not {height} and {width}.")
-    blocks = np.reshape(images, (n, height // 2, 2, width // 2, 2, channels))
-    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(n, height // 2, width // 2, 4 * channels)
+    if height % block or width % block:
+        raise BadParameter(f"Height and width must be multiples of {block}, not {height} and {width}.")
+    places = (n, height // block, width // block, block * block * channels)
+    return (
+        np.reshape(images, (*places[:2], block, places[2], block, channels)).transpose(0, 1, 3, 2, 4, 5).reshape(places)
+    )
 
 
-def to_pixels(tensors: np.ndarray) -> np.ndarray:
-    """The inverse of `to_channels`: shape (n, height, width, 4 * channels) to (n, 2 * height, 2 * width, channels)."""
+def to_pixels(tensors: np.ndarray, block: int = 2) -> np.ndarray:
+    """The inverse of `to_channels`, for as large a block."""
     n, height, width, channels = np.shape(tensors)
-    if channels % 4:
-        raise BadParameter(f"Four channels make a block of pixels; {channels} are no multiple of that.")
-    blocks = np.reshape(tensors, (n, height, width, 2, 2, channels // 4))
-    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * height, 2 * width, channels // 4)
+    if channels % block**2:
+        raise BadParameter(f"{block**2} channels make a block of pixels; {channels} are no multiple of that.")
+    blocks = np.reshape(tensors, (n, height, width, block, block, channels // block**2))
+    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(n, block * height, block * width, channels // block**2)
 
 
 def with_map(attacked: np.ndarray, maps: np.ndarray) -> np.ndarray:

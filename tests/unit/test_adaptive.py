@@ -36,14 +36,6 @@ def open_network():
     return model
 
 
-def before_and_after(model, *, before=None, factor=1.0):
-    """The network with a layer before it and its scores multiplied."""
-    image = keras.Input(model.input_shape[1:], name="image")
-    found = models.logits(model)(image if before is None else before(image))
-    scaled = keras.layers.Rescaling(factor, name="logits")(found)
-    return keras.Model(image, keras.layers.Softmax(name="probabilities")(scaled))
-
-
 class Levels(keras.layers.Layer):
     """Rounds to a few grey levels: a staircase, flat wherever it has a gradient."""
 
@@ -112,7 +104,7 @@ def test_an_open_network_with_normalisation_shows_no_sign(batch):
 
 def test_saturated_scores_are_called_masked(open_network, batch, plain):
     """The same decisions as the open network, so no more robust; cross-entropy has no gradient left."""
-    masked = before_and_after(open_network, factor=1e5)
+    masked = models.wrapped(open_network, factor=1e5)
     report = evaluate_adaptively(masked, *batch, EPSILON, **SETTINGS)
     assert report.accuracy["clean"] == plain.accuracy["clean"]
     assert report.accuracy["one_step"] > plain.accuracy["one_step"] + 0.2
@@ -125,7 +117,7 @@ def test_saturated_scores_are_called_masked(open_network, batch, plain):
 
 def test_a_quantised_input_is_called_masked(open_network, batch):
     """Here no rescaling helps: there is no gradient at all, and only attacks without one find anything."""
-    report = evaluate_adaptively(before_and_after(open_network, before=Levels()), *batch, EPSILON, **SETTINGS)
+    report = evaluate_adaptively(models.wrapped(open_network, before=Levels()), *batch, EPSILON, **SETTINGS)
     assert report.gradient["share_zero"] == 1
     assert {"zero_gradients", "black_box_beats_white_box", "gradient_no_better_than_random"} <= signs(report)
     assert "rescaled_scores_break_it" not in signs(report)
@@ -146,7 +138,7 @@ def test_attacks_go_through_a_change_of_the_images(open_network, batch, before):
 
 def test_a_jagged_input_is_called_masked(open_network, batch):
     """Its gradients are large, so counting zeros would not do."""
-    report = evaluate_adaptively(before_and_after(open_network, before=Jagged()), *batch, EPSILON, **SETTINGS)
+    report = evaluate_adaptively(models.wrapped(open_network, before=Jagged()), *batch, EPSILON, **SETTINGS)
     assert "zero_gradients" not in signs(report) and report.gradient["share_tiny"] == 0
     assert "black_box_beats_white_box" in signs(report) and report.masked
 
@@ -165,7 +157,7 @@ def test_defensive_distillation_at_100_is_called_masked(open_network, batch):
 
 
 def test_a_network_with_one_answer_is_not_called_robust(open_network, batch):
-    constant = before_and_after(open_network, before=keras.layers.Rescaling(0.0))
+    constant = models.wrapped(open_network, before=keras.layers.Rescaling(0.0))
     report = evaluate_adaptively(constant, *batch, EPSILON, **SETTINGS)
     assert report.verdict == "nothing to attack: the network answers one class, whatever it is shown."
     assert not report.masked and report.accuracy["worst"] == report.accuracy["clean"] > 0.3
@@ -180,7 +172,7 @@ def test_a_network_that_is_always_wrong(open_network, batch):
 
 def test_rescaled_keeps_decisions_and_sets_the_gap(open_network, batch):
     images, _ = batch
-    found = scores(adaptive.rescaled(before_and_after(open_network, factor=1e5), images), images)
+    found = scores(adaptive.rescaled(models.wrapped(open_network, factor=1e5), images), images)
     np.testing.assert_array_equal(found.argmax(1), scores(open_network, images).argmax(1))
     np.testing.assert_allclose(np.median(np.abs(found[:, 1] - found[:, 0])), 1, rtol=1e-3)
 

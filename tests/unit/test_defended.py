@@ -11,6 +11,7 @@ from medtk import lab, models, training
 from medtk.defenses import adversarial, distillation
 from medtk.lab import defended
 from medtk.reproduction import papers, records
+from medtk.reproduction.answers import reestimated
 
 EPSILONS = (0.01, 0.03)
 
@@ -32,7 +33,7 @@ def test_an_adversarially_trained_network_is_recorded_in_both_states(run):
     spec = adversarial.Spec(training.Spec("mobilenetv2", epochs=2), "fgsm", epsilon=0.02, epochs=2)
     fit, record = defended.adversarially_trained(run, data, spec, EPSILONS, strong=(0.03,), answers=False)
     conditions = {"clean", "epsilon=0.01", "epsilon=0.03", "transfer-epsilon=0.01", "transfer-epsilon=0.03"}
-    expected = conditions | {lab.transfer.reestimated(name) for name in conditions}
+    expected = conditions | {reestimated(name) for name in conditions}
     expected |= {"reestimated-pgd-epsilon=0.03", "reestimated-base-pgd-epsilon=0.03"}
     assert set(record["metrics"]) == expected
     assert record["cells"] == []

@@ -91,7 +91,7 @@ def test_weights_of_the_streams_by_hand():
 
 def test_what_makes_no_sense_is_refused():
     images = np.zeros((1, 3, 4, 1), np.float32)
-    with pytest.raises(BadParameter, match="even"):
+    with pytest.raises(BadParameter, match="multiples of 2"):
         sl.to_channels(images)
     with pytest.raises(BadParameter, match="multiple"):
         sl.to_pixels(np.zeros((1, 2, 2, 5)))
