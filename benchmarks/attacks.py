@@ -24,9 +24,11 @@ CLASSES = CATALOG["dermamnist"].n_classes
 LINF, STEPS, STEP_SIZE = 0.05, 20, 0.01  # FGSM: one step of the whole radius
 L2, L2_STEP = 1.5, 0.3
 CW = {"steps": 20, "confidence": 0.0}
-CW_SEARCHES, CW_FIRST, CW_RATE = 3, 0.1, 0.01
+CW_SEARCHES, CW_FIRST, CW_RATE = 3, 1.0, 0.01
 JSMA = {"theta": 1.0, "gamma": 0.02}
 QUERIES = 100
+PIXELS, GENERATIONS = 5, 10  # of 400 candidates each, as many as ART draws for five pixels
+UNIVERSAL = 0.15
 
 
 def small_cnn() -> keras.Model:
@@ -58,8 +60,15 @@ def ours(network, images, labels, targets) -> dict[str, Callable]:
         "carlini-wagner": partial(attacks.carlini_wagner, **searches, **CW),
         "jsma": partial(attacks.jsma, targets=targets, **JSMA),
         "square": partial(attacks.square, epsilon=LINF, queries=QUERIES),
+        "one-pixel": partial(attacks.one_pixel, pixels=PIXELS, population=400, generations=GENERATIONS),
+        "universal": universal,
     }
     return {name: partial(attack, network, images, labels, batch_size=len(images)) for name, attack in found.items()}
+
+
+def universal(network, images, labels, batch_size) -> np.ndarray:
+    found = attacks.universal_perturbation(network, images, labels, UNIVERSAL, batch_size=batch_size)
+    return attacks.apply_universal(images, found)
 
 
 def foolbox(network, images, labels) -> dict[str, Callable]:
@@ -118,6 +127,11 @@ def art(network, images, labels, targets) -> dict[str, Callable]:
             TensorFlowV2Classifier(network, **about), JSMA["theta"], JSMA["gamma"] - 2 / images[0].size, **quiet
         ),
         "square": evasion.SquareAttack(wrapped, eps=LINF, max_iter=QUERIES, **quiet),
+        "one-pixel": evasion.PixelAttack(wrapped, th=PIXELS, es=1, max_iter=GENERATIONS),
+        # Another method: it adds up DeepFool's steps, image by image, in at most two passes.
+        "universal": evasion.UniversalPerturbation(
+            wrapped, "deepfool", {"max_iter": 3, "verbose": False}, 0.1, 2, UNIVERSAL, np.inf, **quiet
+        ),
     }
     one_hot = np.eye(classes, dtype=np.float32)
     return {
@@ -152,6 +166,8 @@ def main() -> None:
     parser.add_argument("--attacks", nargs="+", default=names, choices=names)
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/attacks-<network>.json")
     chosen = parser.parse_args()
+    if chosen.save and set(chosen.attacks) != set(names):
+        parser.error("--save writes the whole table; it does not go with a choice of --attacks.")
     network = small_cnn() if chosen.network == "cnn" else models.build(chosen.network, CLASSES, weights="random")
     test = synthetic.draw(CATALOG["dermamnist"], 32)[0]["test"]
     images = test.images[: chosen.images] / np.float32(255)
