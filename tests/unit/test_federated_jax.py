@@ -1,4 +1,4 @@
-"""The client step on JAX: the same images in the same order give the weights that TensorFlow gives."""
+"""On JAX: the same images in the same order give a client's weights as TensorFlow does, and attacks find gradients."""
 
 import importlib.util
 import os
@@ -17,11 +17,13 @@ TESTS = Path(federated_rounds.__file__).parent
 TOLERANCE = 1e-5
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="jax is absent: pip install 'medtk[jax]'")
 # Tests of other files that do not speak of a backend: what random layers and the optimizer leave behind, and the
-# recorder of paper 2 from its command line to its records, with focal loss, augmentation and evaluation.
+# recorder of paper 2 from its command line to its records, with focal loss, augmentation and evaluation; and attacks
+# through compressed images, which leave the compiled step for NumPy.
 ALSO = [
     "test_federated_client.py::test_nothing_is_left_of_the_call_before",
     "test_federated_client.py::test_dropout_follows_the_seed_alone",
     "test_covid_lab.py::test_recording_skips_what_is_there_and_refuses_synthetic_images",
+    "test_adaptive.py::test_attacks_go_through_a_change_of_the_images",
 ]
 
 
