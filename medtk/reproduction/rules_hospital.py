@@ -12,7 +12,9 @@ import numpy as np
 
 from medtk import privacy
 from medtk.evaluation import intervals
-from medtk.reproduction.evidence import NAMES, Case, Evidence, percent
+from medtk.reproduction import paired
+from medtk.reproduction.evidence import NAMES, Case, Evidence, percent, points
+from medtk.reproduction.paired import Side
 
 HOSPITALS = ("Hospital 1", "Hospital 2", "Hospital 3")
 TIGHT = 0.05
@@ -47,28 +49,31 @@ def tightly_grouped(evidence: Evidence) -> list[Case]:
 def above_commonest(evidence: Evidence) -> list[Case]:
     """Accuracy is above that of the commonest answer, and each class is answered better than by a coin.
 
-    On all images and on those of each hospital. A case holds where the lower ends of the three 95 % intervals are
-    above, fails where an upper end is below, and is open else. Accuracy alone could be had by calling nearly
-    everybody ill, since most are.
+    One case, since the hospitals' images are parts of all images, answered by the same network. It holds where the
+    lower ends of the three 95 % intervals are above on all images and on those of each hospital, fails where an upper
+    end is below on all images, and is open else. The intervals are of images: another deal or another seed is another
+    network. Accuracy alone could be had by calling nearly everybody ill, since most are.
     """
-    cases = []
-    for table, row in (("1", "Global Model"), *(("2", hospital) for hospital in HOSPITALS)):
-        counts = _confusion(evidence, (table, row, "Accuracy"))
-        if counts is None:
-            cases.append(Case(row, None, "no counts by class"))
-            continue
-        n, of_class = counts.sum(), counts.sum(axis=1)
-        asked = [(np.trace(counts), n, of_class.max() / n), *((counts[c, c], of_class[c], 0.5) for c in (1, 0))]
-        ends = [(intervals.wilson(float(k), float(total)), floor) for k, total, floor in asked]
-        holds = None
-        if all(interval.low > floor for interval, floor in ends):
-            holds = True
-        elif any(interval.high < floor for interval, floor in ends):
-            holds = False
-        accuracy, sensitivity, specificity = (percent(float(k / total)) for k, total, _ in asked)
-        text = f"accuracy {accuracy}, sensitivity {sensitivity}, specificity {specificity}"
-        cases.append(_case(row, holds, text, ((table, row, "Accuracy"),), evidence))
-    return cases
+    keys = (("1", "Global Model", "Accuracy"), *(("2", hospital, "Accuracy") for hospital in HOSPITALS))
+    found = [_confusion(evidence, key) for key in keys]
+    if any(counts is None for counts in found):
+        return [Case("all images", None, "no counts by class")]
+    above = [_above_commonest(counts) for counts in found]
+    holds = True if all(above) else False if above[0] is False else None
+    whole, *parts = ((float(np.trace(c) / c.sum()), *np.diag(c) / c.sum(axis=1)) for c in found)
+    networks = len(evidence.runs[keys[0]])
+    text = f"accuracy {percent(whole[0])}, sensitivity {percent(whole[2])}, specificity {percent(whole[1])}"
+    text += f", by hospital {', '.join(percent(specificity) for _, specificity, _ in parts)}; {networks} network"
+    return [_case("all images", holds, text + "s" * (networks > 1), keys, evidence)]
+
+
+def _above_commonest(counts: np.ndarray) -> bool | None:
+    n, of_class = counts.sum(), counts.sum(axis=1)
+    asked = [(np.trace(counts), n, of_class.max() / n), *((counts[c, c], of_class[c], 0.5) for c in (1, 0))]
+    ends = [(intervals.wilson(float(k), float(total)), floor) for k, total, floor in asked]
+    if all(interval.low > floor for interval, floor in ends):
+        return True
+    return False if any(interval.high < floor for interval, floor in ends) else None
 
 
 def balanced_false_negatives(evidence: Evidence) -> list[Case]:
@@ -99,9 +104,11 @@ def non_iid(evidence: Evidence) -> list[Case]:
     """Where hospitals differ, averaging is at most 5 points below pooled training, and below the best lone hospital.
 
     A case is a setting with unlike hospitals. The measure is balanced accuracy on all test images: accuracy can be had
-    by naming the commonest class. Means over the seeds that both have. Pooled training is the same whoever holds the
-    images, so one recording of it serves all partitions but the one that changes the images themselves. A network that
-    is poor also when trained in one place (below 75 %) is no yardstick, so nearness to it leaves the case open.
+    by naming the commonest class. Open where the interval of a difference, over the seeds that both have, holds both
+    answers, as it does for fewer than three seeds. The best lone hospital is picked afterwards, by those same images: a
+    high yardstick, which no hospital could know. Pooled training is the same whoever holds the images, so one recording
+    of it serves all partitions but the one that changes the images themselves. To be near a network that is poor (below
+    75 %) decides nothing.
     """
     settings: dict[tuple, dict[str, dict[int, dict]]] = defaultdict(lambda: defaultdict(dict))
     pooled: dict[tuple, dict[int, dict]] = defaultdict(dict)
@@ -112,7 +119,7 @@ def non_iid(evidence: Evidence) -> list[Case]:
         if p["way"] == "centralised":
             pooled[_pooled_setting(p)][record["seed"]] = record
         elif p["partition"] != "iid":
-            setting = tuple(sorted((name, str(value)) for name, value in p.items() if name != "way"))
+            setting = _setting({name: value for name, value in p.items() if name != "way"})
             settings[setting][p["way"]][record["seed"]] = record
     cases = []
     for ways in settings.values():
@@ -120,26 +127,23 @@ def non_iid(evidence: Evidence) -> list[Case]:
         central = pooled.get(_pooled_setting(next(iter(averaged.values()))["parameters"]), {}) if averaged else {}
         central, lone = ({s: r for s, r in other.items() if s in averaged} for other in (central, ways["local"]))
         if central or lone:
-            cases.append(_averaging(averaged, central, lone))
+            cases.append(_averaging(evidence, averaged, central, lone))
     return cases
 
 
-def _averaging(averaged: dict[int, dict], central: dict[int, dict], lone: dict[int, dict]) -> Case:
+def _averaging(evidence: Evidence, averaged: dict[int, dict], central: dict[int, dict], lone: dict[int, dict]) -> Case:
     """Case of one setting, from records by seed."""
-    below, said, poor = [], [], not central
-    for name, others, score in (("centralised", central, _balanced), ("the best lone hospital", lone, _best_alone)):
+    near, said = [], []
+    for name, others, best in (("centralised", central, _pooled), ("the best lone hospital", lone, _best_alone)):
         if not others:
+            near.append(None)
             said.append(f"{name} not recorded")
             continue
-        ours, theirs = mean(_balanced(averaged[s]) for s in others), mean(score(r) for r in others.values())
-        said.append(f"averaged {percent(ours)}, {name} {percent(theirs)}")
-        if others is central:
-            poor = theirs < POOR
-        if others is lone or not poor:
-            below.append(ours < theirs - NEAR)
-    holds = False if any(below) else True if len(below) == 2 else None
-    if central and poor:
-        said.append("poor also in one place")
+        ours, theirs = ({s: Side(averaged[s], "clean") for s in others}, {s: best(r) for s, r in others.items()})
+        answer, text = _at_most_below(evidence, ours, theirs, POOR)
+        near.append(answer)
+        said.append(f"averaged less {name}: {text}")
+    holds = False if False in near else True if all(near) else None
     p = next(iter(averaged.values()))["parameters"]
     alpha = f" {p['dirichlet_alpha']:g}" if p["partition"] in ("dirichlet", "quantity_skew") else ""
     name = f"{p['partition']}{alpha}, {p['network']} at {p['size']} pixels"
@@ -155,13 +159,47 @@ def _pooled_setting(p: dict) -> tuple:
     return apart, *sorted((name, str(value)) for name, value in p.items() if name not in left_out)
 
 
-def _balanced(record: dict, condition: str = "clean") -> float:
-    return record["metrics"][condition]["balanced_accuracy"]
+def _pooled(record: dict) -> Side:
+    return Side(record, "clean")
 
 
-def _best_alone(record: dict) -> float:
-    """Balanced accuracy of the hospital whose own network does best on everybody's images."""
-    return max(_balanced(record, name) for name in record["metrics"] if name.startswith("hospital_"))
+def _best_alone(record: dict) -> Side:
+    """The hospital whose own network does best on everybody's images."""
+    alone = [Side(record, name) for name in record["metrics"] if name.startswith("hospital_")]
+    return max(alone, key=_balanced)
+
+
+def _balanced(side: Side) -> float:
+    return side.record["metrics"][side.condition]["balanced_accuracy"]
+
+
+def _at_most_below(
+    evidence: Evidence, ours: dict[int, Side], theirs: dict[int, Side], poor: float
+) -> tuple[bool | None, str]:
+    """Whether balanced accuracy is at most 5 points below that of other networks, trained apart; and in words.
+
+    None where the interval over images and seeds holds both answers, and where it is near networks below `poor`.
+    """
+    below = mean(_balanced(theirs[seed]) for seed in ours)
+    text = f"{percent(mean(map(_balanced, ours.values())))} less {percent(below)}"
+    found = None if evidence.predictions is None else paired.pairs(_balanced_answers, evidence, ours, theirs)
+    if found is None:
+        return None, f"{text}, not on the same images"
+    low, high = paired.gap(found)
+    text += paired.too_few(found) or f", {100 * low:+.1f} to {points(high)}"
+    if high < -NEAR:
+        return False, text
+    if below < poor:
+        return None, f"{text}, poor itself"
+    return (True if low > -NEAR else None), text
+
+
+def _balanced_answers(evidence: Evidence, one: Side, other: Side) -> tuple[np.ndarray, np.ndarray] | None:
+    """Right answers, weighted so that their mean is the balanced accuracy."""
+    found = paired.answers(evidence, one, other)
+    labels = evidence.predictions(one.record)["labels"]
+    each = np.bincount(labels)[labels] * len(np.unique(labels)) / len(labels)
+    return None if found is None else tuple(right / each for right in found)
 
 
 def weights_are_private(evidence: Evidence) -> list[Case]:
@@ -186,14 +224,16 @@ def weights_are_private(evidence: Evidence) -> list[Case]:
 def noise_can_be_added(evidence: Evidence) -> list[Case]:
     """With noise that keeps a stated epsilon, balanced accuracy falls by at most 5 points.
 
-    A case is a setting with noise (what the promise covers, one image or a whole hospital, epsilon, and all others);
-    beside it stands the network without noise for as many rounds, on all test images. Means over the seeds that both
-    have.
+    A case is a setting with noise (what the promise covers, one image or a whole hospital, epsilon, and all others),
+    on all test images. Beside it stands the same training without the noise, its optimizer and its clipping kept; where
+    that is not recorded, plain training for as many rounds. Open where the interval of the difference, over the seeds
+    that both have, holds both answers, as it does for fewer than three seeds; and where nothing is learned without
+    noise either.
     """
     settings: dict[tuple, dict[int, dict]] = defaultdict(dict)
     for record in _private(evidence):
         p = {name: v for name, v in record["parameters"].items() if name not in ("noise_multipliers", "members")}
-        settings[tuple(sorted((name, str(value)) for name, value in p.items()))][record["seed"]] = record
+        settings[_setting(p)][record["seed"]] = record
     plain: dict[tuple, list[dict[int, dict]]] = defaultdict(list)
     for runs in settings.values():
         if _first(runs)["level"] == "none":
@@ -201,18 +241,25 @@ def noise_can_be_added(evidence: Evidence) -> list[Case]:
     cases = []
     for noisy in settings.values():
         p = _first(noisy)
-        for beside in plain[_without_noise(p)] if p["level"] != "none" else ():
+        if p["epsilon"] is None:
+            continue
+        control = settings.get(_setting(p | {"epsilon": None}))
+        for beside in [control] if control else plain[_without_noise(p)]:
             if not (seeds := sorted(set(noisy) & set(beside))):
                 continue
-            with_noise, without = (
-                mean(runs[s]["metrics"]["global"]["balanced_accuracy"] for s in seeds) for runs in (noisy, beside)
-            )
+            with_noise, without = ({s: Side(runs[s], "global") for s in seeds} for runs in (noisy, beside))
+            # Of two classes, as all sets here have.
+            holds, text = _at_most_below(evidence, with_noise, without, 0.5 + paired.LEARNED)
             what = {"record": "image", "client": "hospital"}[p["level"]]
-            text = f"{percent(with_noise)} with noise, {percent(without)} without"
+            text = f"with noise less without: {text}" + ("" if control else "; other optimizer and steps, too")
             used = tuple(runs[s]["id"] for runs in (beside, noisy) for s in seeds)
             name = f"{NAMES[p['dataset']]}, each {what} within epsilon {p['epsilon']:g}"
-            cases.append(Case(name, with_noise >= without - NEAR, text, records=used))
+            cases.append(Case(name, holds, text, records=used))
     return cases
+
+
+def _setting(p: dict) -> tuple:
+    return tuple(sorted((name, str(value)) for name, value in p.items()))
 
 
 def _first(runs: dict[int, dict]) -> dict:
