@@ -90,8 +90,7 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.edge_systems_recording device pneumoniamnist
 	$(BIN)/python -m medtk.lab.edge_systems_recording ladder chest_xray
 	$(BIN)/python -m medtk.lab.browser_model
-	$(BIN)/python -m medtk.lab.private_recording pneumoniamnist
-	$(BIN)/python -m medtk.lab.private_recording breastmnist --seeds 0 1 2
+	$(BIN)/python -m medtk.lab.private_recording pneumoniamnist breastmnist --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.edge_recording retinamnist --networks small mobilenetv2_035 --forms float tuned qat8
 
 bench: $(READY) ## compare speeds with peer libraries

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
@@ -45,7 +45,7 @@ class Spec:
         ``none``: plain federated averaging. ``record``: each hospital trains with DP-SGD, which hides each image.
         ``client``: the server clips and noises the mean of the updates, which hides each hospital.
     epsilon : float
-        Promised over all rounds, above 0; infinite for ``none``.
+        Promised over all rounds, above 0. Infinite for ``none``, and for a control: its training without the noise.
     delta : float
         In (0, 1), far below 1 over the number of images.
     clip_norm : float
@@ -69,8 +69,8 @@ class Spec:
     def __post_init__(self):
         if self.level not in LEVELS:
             raise UnknownName("level of privacy", self.level, LEVELS)
-        if math.isinf(self.epsilon) != (self.level == "none"):
-            raise BadParameter(f"epsilon must be infinite for 'none' and finite else, not {self.epsilon}.")
+        if self.level == "none" and not math.isinf(self.epsilon):
+            raise BadParameter(f"epsilon must be infinite for 'none', not {self.epsilon}.")
 
 
 def network(input_shape: tuple[int, int, int], n_classes: int, seed: int = 0) -> keras.Model:
@@ -104,7 +104,7 @@ def noise_multipliers(members: Sequence[Hospital], spec: Spec) -> dict[str, floa
 
     A small hospital draws each of its images more often, so it needs more noise for the same epsilon.
     """
-    if spec.level == "none":
+    if math.isinf(spec.epsilon):
         return {member.name: 0.0 for member in members}
     releases, settings = {}, spec.settings
     for member in members:
@@ -119,16 +119,22 @@ def noise_multipliers(members: Sequence[Hospital], spec: Spec) -> dict[str, floa
 def average_privately(
     server: federated.Server,
     received: Sequence[federated.Received],
+    sizes: Mapping[str, int],
     clip_norm: float,
     noise_multiplier: float,
     seed: int,
 ) -> federated.Server:
-    """Strategy of the server: the mean of the clipped updates plus noise, new in each round."""
-    number = server.memory.get("round", 0) + 1
+    """Strategy of the server: the mean of the clipped updates plus noise, new in each round.
+
+    `sizes` holds the images of every hospital. One that sent nothing counts as unchanged: were its share given to the
+    others, a hospital could move the mean by more than the noise is made for.
+    """
+    number, old = server.memory.get("round", 0) + 1, server.models["global"]
+    sent = {update.client: update.weights for update in received}
     new = privacy.private_round(
-        server.models["global"],
-        [update.weights for update in received],
-        [update.n for update in received],
+        old,
+        [sent.get(name, old) for name in sizes],
+        list(sizes.values()),
         clip_norm=clip_norm,
         noise_multiplier=noise_multiplier,
         seed=(seed, number),
@@ -151,7 +157,7 @@ def train(
         As in `medtk.federated.run`.
     """
     noise = noise_multipliers(shared.members, spec)
-    steps, strategy = {}, federated.average
+    steps, strategy, settings = {}, federated.average, spec.settings
     if spec.level == "record":
         steps = {
             name: partial(
@@ -160,8 +166,11 @@ def train(
             for name, z in noise.items()
         }
     elif spec.level == "client":
+        # Whoever is refused for its length beside the others' is refused for what they sent: no noise covers that.
+        settings = replace(settings, max_ratio=None)
         strategy = partial(
             average_privately,
+            sizes={member.name: len(member.train) for member in shared.members},
             clip_norm=spec.clip_norm,
             noise_multiplier=max(noise.values()),
             seed=spec.settings.seed,
@@ -169,7 +178,7 @@ def train(
     result = federated.run(
         model,
         shared.members,
-        spec.settings,
+        settings,
         strategy=strategy,
         steps=steps,
         evaluate_on={"test": shared.test},
@@ -262,7 +271,9 @@ def parameters(dataset: Dataset, shared: Hospitals, spec: Spec) -> dict:
 
 def record_name(dataset: str, spec: Spec) -> str:
     """File name of the record of a run; settings that are not the usual ones are named in it."""
-    epsilon = "" if spec.level == "none" else f"-epsilon{spec.epsilon:g}"
+    epsilon = f"-epsilon{spec.epsilon:g}"
+    if math.isinf(spec.epsilon):
+        epsilon = "" if spec.level == "none" else "-no-noise"
     usual = usual_spec(spec.level, spec.epsilon)
     changed = unusual(spec, usual, ("delta", "clip_norm", "val_fraction"))
     changed += unusual(spec.settings, usual.settings, ("rounds", "local_epochs", "batch_size", "learning_rate"))

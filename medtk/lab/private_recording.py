@@ -1,6 +1,6 @@
 """Fill the ledger of chapter 53, skipping what is recorded already.
 
-``python -m medtk.lab.private_recording pneumoniamnist`` records one run for each promise.
+``python -m medtk.lab.private_recording pneumoniamnist`` records one run for each promise, and one without its noise.
 """
 
 import argparse
@@ -38,8 +38,10 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Record chapter 53: three hospitals under promises of privacy.")
     parser.add_argument("datasets", nargs="+")
-    parser.add_argument("--epsilons", nargs="*", type=float, default=[8.0, 3.0, 1.0], help="for each image")
-    parser.add_argument("--hospital-epsilons", nargs="*", type=float, default=[8.0], help="for each hospital")
+    parser.add_argument(
+        "--epsilons", nargs="*", type=float, default=[math.inf, 8.0, 3.0, 1.0], help="for each image; inf: no noise"
+    )
+    parser.add_argument("--hospital-epsilons", nargs="*", type=float, default=[math.inf, 8.0], help="for each hospital")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     chosen = parser.parse_args()
     promises = [("none", math.inf), *(("record", e) for e in chosen.epsilons)]

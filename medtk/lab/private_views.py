@@ -42,6 +42,12 @@ def _epsilon(record: dict) -> float:
     return math.inf if record["parameters"]["epsilon"] is None else record["parameters"]["epsilon"]
 
 
+def promise(parameters: dict) -> str:
+    """What a recorded run hides, in words."""
+    level = PROMISES[parameters["level"]]
+    return level if parameters["epsilon"] or level == "none" else f"none: {level} clipped, no noise"
+
+
 def membership(kept: dict[str, np.ndarray], *, against: str = "others", repeats: int = 200) -> privacy.Success:
     """How well the loss tells images that were trained on from others.
 
@@ -98,7 +104,7 @@ def utility_and_leak(runs: Sequence[Kept]) -> pd.DataFrame:
         right = [mean(one["metrics"][name]["accuracy"] for one, _ in together) for name in ("members", "others")]
         lines.append(
             {
-                "hidden": PROMISES[p["level"]],
+                "hidden": promise(p),
                 "ε": f"{_epsilon(record):g}".replace("inf", "∞"),
                 "noise multiplier": f"{noise:.2f}" if noise else "–",
                 "seeds": len(together),
@@ -106,7 +112,9 @@ def utility_and_leak(runs: Sequence[Kept]) -> pd.DataFrame:
                 "balanced": f"{mean(t['balanced_accuracy'] for t in tests):.1%}",
                 "seen / set aside": " / ".join(f"{share:.1%}" for share in right),
                 "attack's AUC": _ranged([one.auc for one in found], found[0].auc_interval, ".3f"),
-                "bound": f"{auc_bound(_epsilon(record), p['delta']):.3f}" if p["level"] == "record" else "–",
+                "bound": f"{auc_bound(_epsilon(record), p['delta']):.3f}"
+                if p["level"] == "record" and p["epsilon"]
+                else "–",
             }
         )
     return pd.DataFrame(lines)
@@ -136,14 +144,15 @@ def panels(runs: Mapping[str, Sequence[Kept]], *, dataset: Dataset | None = None
         ticks = []
         for place, together in enumerate(by_promise(recorded)):
             level, epsilon = together[0][0]["parameters"]["level"], _epsilon(together[0][0])
-            ticks.append("plain" if level == "none" else f"{PROMISES[level]}\nε = {epsilon:g}")
+            noise = "no noise" if math.isinf(epsilon) else f"ε = {epsilon:g}"
+            ticks.append("plain" if level == "none" else f"{PROMISES[level]}\n{noise}")
             look = {"color": PALETTE[list(PROMISES).index(level)], "marker": MARKERS[list(PROMISES).index(level)]}
             for number, (record, kept) in enumerate(together):
                 beside, test = place + 0.15 * (number - (len(together) - 1) / 2), record["metrics"]["global"]
                 _point(above, beside, test["accuracy"], _interval(test), look)
                 found = membership(kept)
                 _point(below, beside, found.auc, found.auc_interval, look)
-            if level == "record":
+            if level == "record" and not math.isinf(epsilon):
                 bound = auc_bound(epsilon, together[0][0]["parameters"]["delta"])
                 below.plot(place, bound, "_", color="0.2", markersize=22, markeredgewidth=2)
         commonest = np.bincount(recorded[0][1]["labels"]).max() / len(recorded[0][1]["labels"])

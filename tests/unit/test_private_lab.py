@@ -88,10 +88,17 @@ def test_noise_is_just_enough_for_all_rounds_and_a_small_hospital_needs_more():
     assert private.noise_multipliers(members(5), private.usual_spec("none")) == {"h0": 0.0}
 
 
-@pytest.mark.parametrize(("level", "epsilon"), [("none", 3.0), ("record", math.inf), ("client", math.inf)])
-def test_a_promise_without_number_and_a_number_without_promise_are_refused(level, epsilon):
+def test_a_number_without_promise_is_refused():
     with pytest.raises(BadParameter, match="epsilon must be infinite for 'none'"):
-        private.Spec(level, epsilon)
+        private.Spec("none", 3.0)
+
+
+@pytest.mark.parametrize("level", ["record", "client"])
+def test_a_promise_without_number_is_its_training_without_noise(level):
+    control = private.usual_spec(level)
+    assert set(private.noise_multipliers(private.hospitals(dataset(), control).members, control).values()) == {0.0}
+    assert private.record_name("small", control) == f"small-iid-{level}-no-noise-s0"
+    assert private_views.promise({"level": level, "epsilon": None}).endswith("clipped, no noise")
 
 
 def test_levels_have_names():
@@ -129,15 +136,43 @@ def test_the_server_hides_hospitals_with_new_noise_each_round():
         for name, n in (("a", 30), ("b", 10))
     ]
     plain = federated.average(server, received).models["global"][0]
-    quiet = private.average_privately(server, received, math.inf, 0.0, 0)
+    sizes = {"a": 30, "b": 10}
+    quiet = private.average_privately(server, received, sizes, math.inf, 0.0, 0)
     np.testing.assert_allclose(quiet.models["global"][0], plain, atol=1e-6)
-    first = private.average_privately(server, received, 1e-6, 1e6, 0)
-    second = private.average_privately(dataclasses.replace(server, memory=first.memory), received, 1e-6, 1e6, 0)
+    first = private.average_privately(server, received, sizes, 1e-6, 1e6, 0)
+    second = private.average_privately(dataclasses.replace(server, memory=first.memory), received, sizes, 1e-6, 1e6, 0)
     assert (first.memory, second.memory) == ({"round": 1}, {"round": 2})
     one, two = (s.models["global"][0] for s in (first, second))
     assert not np.allclose(one, two)
     # Noise multiplier times clip norm times the larger share, 3/4; 400 values, so 3.5 % of standard error.
     assert np.std([one, two]) == pytest.approx(0.75, rel=0.15)
+
+
+def test_one_hospital_moves_the_mean_by_no_more_than_the_noise_is_made_for():
+    """Also where it sends nothing: its share is not given to the others."""
+    start, sizes = [np.zeros(4, np.float32)], {"a": 10, "b": 10, "c": 20}
+    server = federated.start(start, list(sizes))
+
+    def mean(**lengths):
+        received = [
+            federated.Received(name, "global", 1, start, [np.array([length, 0, 0, 0], np.float32)], sizes[name], {})
+            for name, length in lengths.items()
+        ]
+        return private.average_privately(server, received, sizes, 1.0, 0.0, 0).models["global"][0][0]
+
+    whole = mean(a=1.0, b=1.0, c=1.0)
+    for name, size in sizes.items():
+        without = mean(**{other: 1.0 for other in sizes if other != name})
+        assert whole - without == pytest.approx(size / 40) and size / 40 <= privacy.sensitivity([10, 10, 20], 1.0)
+
+
+def test_a_hidden_hospital_is_never_refused_for_its_length_beside_the_others(monkeypatch):
+    seen = []
+    result = SimpleNamespace(weights=list)
+    monkeypatch.setattr(federated, "run", lambda *args, **kwargs: seen.append(args[2].max_ratio) or result)
+    for level in ("client", "record"):
+        private.train(SimpleNamespace(set_weights=list), private.hospitals(dataset(), spec(level)), spec(level))
+    assert seen == [None, 20.0]
 
 
 def test_records_hold_what_the_attack_reads(kept):
