@@ -50,7 +50,7 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.recording attacks breastmnist pneumoniamnist --networks mobilenetv2 --seeds 0
 	$(BIN)/python -m medtk.lab.hospital_recording --ways fedavg centralised local fedbn --seeds 0
 	$(BIN)/python -m medtk.lab.hospital_recording --ways fedavg centralised local fedbn --n-train 600 --seeds 0
-	$(BIN)/python -m medtk.lab.hospital_recording --network small --size 32 --learning-rate 0.001 --ways fedavg centralised local fedbn fedprox median krum --seeds 0 1 2
+	$(BIN)/python -m medtk.lab.hospital_recording --network small --size 32 --learning-rate 0.001 --ways fedavg centralised local fedbn fedprox fedadam median krum --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.hospital_recording --network small --size 32 --learning-rate 0.001 --ways fedavg local --alphas 0.1 1 10 --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.hospital_recording --network small --size 32 --learning-rate 0.001 --ways fedavg local --partitions iid quantity_skew --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.covid_recording --splits frame patient

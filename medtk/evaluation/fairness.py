@@ -226,7 +226,9 @@ def gap_by_chance(
     """Share of shuffles, patients dealt out to the groups at random, with a gap as large as this one.
 
     A permutation test of "the groups are alike": small (below 0.05, say) where chance hardly explains the gap. Each
-    group gets as many patients as it has, or images where `patients` are not known.
+    group gets as many patients as it has, or images where `patients` are not known. Only those that the outcome asks
+    about are dealt: with the others among them a group with few ill patients would get more, and its share be surer
+    than it is.
 
     Parameters
     ----------
@@ -239,9 +241,12 @@ def gap_by_chance(
     observed = _spread(happened)
     if observed is None:
         return None
+    asked = [~np.isnan(h) for h in happened]
+    happened = [h[known] for h, known in zip(happened, asked, strict=True)]
     # A patient with images in two groups is one patient in each.
     named = [
-        _numbered(len(h), None if patients is None else patients[g]) for g, h in zip(groups, happened, strict=True)
+        _numbered(len(h), None if patients is None else np.asarray(patients[g])[known])
+        for g, h, known in zip(groups, happened, asked, strict=True)
     ]
     sizes = [int(one.max()) + 1 if len(one) else 0 for one in named]
     begin = np.cumsum([0, *sizes[:-1]])

@@ -144,6 +144,19 @@ def test_chance_keeps_its_level():
     assert 0.02 <= np.mean(np.array(ps) <= 0.1) <= 0.2
 
 
+def test_chance_keeps_its_level_where_groups_differ_in_who_is_ill():
+    """Ten ill patients in one hospital, most of them in the others, all found alike often."""
+    ps = []
+    for seed in range(100):
+        random, groups = np.random.default_rng(seed), {}
+        for name, n, ill in (("a", 200, 10), ("b", 208, 190), ("c", 208, 190)):
+            labels = (np.arange(n) < ill).astype(int)
+            found = np.where(labels == 1, random.random(n) < 0.8, 0).astype(int)
+            groups[name] = labels, np.eye(2)[found]
+        ps.append(fairness.gap_by_chance(groups, fairness.is_found, repeats=60, seed=seed))
+    assert 0.02 <= np.mean(np.array(ps) <= 0.1) <= 0.2
+
+
 def test_printed_hospitals_are_inside_chance():
     """169, 174 and 171 right of 208: Table 2 of the hospital study, as it stands."""
     groups = {}
