@@ -63,7 +63,7 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 100 --batch-size 32 --learning-rate 0.001
 	$(BIN)/python -m medtk.lab.shortcut_recording --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.covid_rounds_recording communication members --splits frame patient --rounds 30
-	$(BIN)/python -m medtk.lab.covid_rounds_recording late --splits patient --seeds 0 1
+	$(BIN)/python -m medtk.lab.covid_rounds_recording late --splits patient --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 80 --local-epochs 2 --batch-size 32 --learning-rate 0.001 --splits frame patient
 	$(BIN)/python -m medtk.lab.edge_recording chest_xray --networks mobilenetv2_035 --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.edge_recording chest_xray --networks mobilenetv2 medium small shufflenetv2_050 mobilenetv3small --forms float tuned qat8 --seeds 0

@@ -19,14 +19,15 @@ def buffered(
     buffer_size: int = 2,
     age_exponent: float = 0.5,
     trainable: Sequence[bool] | None = None,
-    server_rate: float = 1.0,
+    images: int | None = None,
 ) -> Server:
     """Keep the updates of each model until there are `buffer_size`, then move the model by their weighted mean.
 
-    With s(age) = (1 + age) ** -age_exponent, the model w moves by `server_rate` times the sum of
-    n / N s(age) (sent - started from), N the images behind the buffer. The age of an update is how often the model has
-    moved since the client took it. Nobody late, a buffer of all clients and a rate of 1: this is FedAvg. Notes ``age``
-    by client, ``waiting`` (updates in the buffers) and ``moved`` (how often each model has moved so far).
+    With s(age) = (1 + age) ** -age_exponent, the model w moves by the sum of n / `images` s(age) (sent - started from).
+    The age of an update is how often the model moved from when the client took it until the round of its arrival began:
+    what moves in that very round makes nobody old. Nobody late and `images` those of all clients: what is trained moves
+    as in FedAvg, whatever the size of the buffer, if all of it is used up. Notes ``age`` by client, ``waiting``
+    (updates in the buffers) and ``moved`` (how often each model has moved so far).
 
     Parameters
     ----------
@@ -39,9 +40,11 @@ def buffered(
     trainable : sequence of bool, optional
         For each shared array, whether it is trained. The others (moving statistics) go towards what was sent by the
         same parts: adding up differences could make a variance negative. See `medtk.federated.trainable`.
-    server_rate : float
-        Above 0, up to 1. With 1 every full buffer is a whole step, so that a buffer of one takes as many whole steps a
-        round as there are clients; `buffer_size` / clients makes that one step a round in all, as in FedAvg.
+    images : int, optional
+        Training images of all clients of a model: each update counts as in FedAvg, and a round in which all of them
+        come is one step in all, however small the buffer. Unless told, the images behind each full buffer: every one
+        is a whole step, so that with a buffer of one a round has as many steps as clients, and a client with few
+        images counts like one with many. The authors leave the length of steps to a rate of the server.
 
     Raises
     ------
@@ -57,20 +60,20 @@ def buffered(
         raise BadParameter(
             f"buffer_size must be at least 1 and age_exponent 0 or more, not {buffer_size} and {age_exponent}."
         )
-    if not 0 < server_rate <= 1:
-        raise BadParameter(f"server_rate must be above 0 and at most 1, not {server_rate}.")
+    if images is not None and not images >= 1:
+        raise BadParameter(f"images must be 1 or more, those of all clients, not {images}.")
     # moves[k]: how often each model had moved when round k + 1 began.
     memory = server.memory.get("asynchronous", {"moves": [dict.fromkeys(server.models, 0)], "buffers": {}})
     moves, now = memory["moves"], dict(memory["moves"][-1])
     buffers = {name: list(kept) for name, kept in memory["buffers"].items()}
     models, ages = dict(server.models), {}
     for r in received:
-        ages[r.client] = now[r.model] - moves[r.began - 1][r.model]
+        ages[r.client] = moves[-1][r.model] - moves[r.began - 1][r.model]
         part = (1 + ages[r.client]) ** -age_exponent
         kept = buffers.setdefault(r.model, [])
         kept.append({"start": r.start, "weights": r.weights, "n": r.n, "part": part})
         if len(kept) == buffer_size:
-            models[r.model] = _moved(models[r.model], buffers.pop(r.model), trainable, server_rate)
+            models[r.model] = _moved(models[r.model], buffers.pop(r.model), trainable, images)
             now[r.model] += 1
     waiting = {name: len(buffers.get(name, [])) for name in models}
     memory = {"moves": [*moves, now], "buffers": buffers}
@@ -78,10 +81,10 @@ def buffered(
     return replace(server, models=models, memory=server.memory | {"asynchronous": memory}, notes=notes)
 
 
-def _moved(current: Weights, kept: Sequence[Mapping], trainable: Sequence[bool] | None, rate: float) -> Weights:
+def _moved(current: Weights, kept: Sequence[Mapping], trainable: Sequence[bool] | None, images: int | None) -> Weights:
     """Model after a full buffer."""
-    total = sum(update["n"] for update in kept)
-    parts = [rate * update["n"] / total * update["part"] for update in kept]
+    total = images or sum(update["n"] for update in kept)
+    parts = [update["n"] / total * update["part"] for update in kept]
     new = []
     for i, array in enumerate(current):
         sent = [np.asarray(update["weights"][i], np.float64) for update in kept]
@@ -97,6 +100,8 @@ def delays(
     name: str, number: int, late: Mapping[str, int], lost: Mapping[str, float] | None = None, seed: int = 0
 ) -> int:
     """How many rounds late the update of a client is: for ``run(delays=partial(delays, late=..., lost=...))``.
+
+    0 is on time: a client that needs d rounds for one of its own is d - 1 rounds late.
 
     Parameters
     ----------

@@ -60,7 +60,8 @@ def run(
         Client step of some clients by name, called like `medtk.federated.train`, which all others use.
     delays : callable, optional
         ``delays(name, round)``: how many rounds late the update of a client begins to be if it starts in that round.
-        Above `settings.max_delay` it is lost; else it is delivered then, and the client starts nothing meanwhile.
+        Above `settings.max_delay` it is lost; else it is delivered at the end of that round, and the client starts
+        nothing before the next: one that is always d rounds late needs d + 1 for each of its own.
     evaluate_on : dict, optional
         Images by name, on which every model is evaluated after each round. Where arrays are private, there is
         no complete global model: each client's own is evaluated.
@@ -145,7 +146,8 @@ class Engine:
         """State after a round, from the state before it, which is not changed."""
         began = time.perf_counter()
         server, private, pending = as_server(before["server"]), dict(before["private"]), list(before["pending"])
-        busy = {update["client"] for update in pending if update["due"] > number}
+        # Who delivers at the end of this round is still at work when it begins.
+        busy = {update["client"] for update in pending}
         arriving = [update for update in pending if update["due"] <= number]
         pending = [update for update in pending if update["due"] > number]
         rows = []

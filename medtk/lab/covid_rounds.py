@@ -28,10 +28,6 @@ TREATMENTS = {
     "late": "take each update when it comes, old or not",
     "buffered": "buffer of two, old updates count less",
 }
-BY_BUFFER = ("late", "buffered")
-# How far these two move the model. A round of FedAvg is one step in all; a whole step for every full buffer
-# would be up to four of them, and then nobody could tell lateness from the length of the steps.
-STEPS = {"equal": "one step a round in all", "whole": "a whole step for every full buffer"}
 
 
 @dataclass(frozen=True)
@@ -46,22 +42,15 @@ class Late:
         Name of the client; empty for the last one with ultrasound.
     delay : int
         Rounds of the others that it needs for one of its own, 2 or more.
-    steps : str
-        A key of `STEPS`; of no meaning where the server waits or goes on without the client.
     """
 
     treatment: str = "buffered"
     slow: str = ""
     delay: int = 3
-    steps: str = "equal"
 
     def __post_init__(self):
-        for kind, value, valid in (
-            ("treatment of a slow client", self.treatment, TREATMENTS),
-            ("length of steps", self.steps, STEPS),
-        ):
-            if value not in valid:
-                raise UnknownName(kind, value, valid)
+        if self.treatment not in TREATMENTS:
+            raise UnknownName("treatment of a slow client", self.treatment, TREATMENTS)
         if self.delay < 2:
             raise BadParameter(f"delay must be 2 rounds or more, not {self.delay}: a client that needs 1 is not slow.")
 
@@ -84,6 +73,9 @@ def late_run(
 ) -> Made:
     """Train with a slow client for as long as the others need for ``spec.rounds`` rounds.
 
+    However the server treats it, each update counts by its images as in FedAvg: an own weight for single updates would
+    favour who has few images, and nobody could tell that from what lateness does.
+
     Parameters
     ----------
     spec : Spec
@@ -100,7 +92,8 @@ def late_run(
     members = covid.shared_out(images, spec)
     settings = covid.settings(spec)
     slow = late.client(spec)
-    strategy, delays = federated.average, partial(federated.delays, late={slow: late.delay})
+    # A client that needs one round is not late at all.
+    strategy, delays = federated.average, partial(federated.delays, late={slow: late.delay - 1})
     if late.treatment == "wait":
         settings, delays = replace(settings, rounds=max(1, spec.rounds // late.delay)), None
     elif late.treatment == "drop":
@@ -109,15 +102,14 @@ def late_run(
         members = [member for member in members if member.name != slow]
         delays = None
     else:
-        settings = replace(settings, max_delay=late.delay, min_clients=0)
+        settings = replace(settings, max_delay=late.delay - 1, min_clients=0)
         size, exponent = (1, 0.0) if late.treatment == "late" else (2, 0.5)
-        rate = min(1.0, size / len(members)) if late.steps == "equal" else 1.0
         strategy = partial(
             federated.buffered,
             buffer_size=size,
             age_exponent=exponent,
             trainable=tuple(federated.trainable(model)),
-            server_rate=rate,
+            images=sum(len(member.train) for member in members),
         )
     result = federated.run(
         model,
@@ -161,8 +153,7 @@ def members_and_others(
 
 def late_name(spec: Spec, late: Late, modality: str) -> str:
     """File name of a record of `late_run`."""
-    steps = f"-{late.steps}-steps" if late.treatment in BY_BUFFER and late.steps == "equal" else ""
-    return f"{late.treatment}{late.delay}{steps}-{late.client(spec)}-{_setting(spec)}-{modality}-s{spec.seed}"
+    return f"{late.treatment}{late.delay}-{late.client(spec)}-{_setting(spec)}-{modality}-s{spec.seed}"
 
 
 def members_name(spec: Spec, modality: str) -> str:

@@ -61,20 +61,39 @@ def test_the_buffer_waits_over_rounds():
 def test_a_buffer_may_fill_twice_in_a_round():
     received = [update(name, 1.0) for name in "abc"]
     state = federated.buffered(server(0.0), received, buffer_size=1, age_exponent=1.0)
-    assert state.notes["age"] == {"a": 0, "b": 1, "c": 2}
-    assert model_of(state)[0] == pytest.approx(1 + 1 / 2 + 1 / 3)
+    # All three took the model as it was when the round began: none is older for having a later name.
+    assert state.notes["age"] == {"a": 0, "b": 0, "c": 0} and state.notes["moved"] == {"global": 3}
+    assert model_of(state)[0] == pytest.approx(3)
 
 
-def test_a_rate_makes_single_updates_one_step_in_all():
-    """Four clients on time, one by one at a rate of a quarter: together the step of FedAvg with equal shares."""
+@given(
+    st.lists(
+        st.lists(st.tuples(st.floats(-5, 5), st.integers(1, 100)), min_size=4, max_size=4), min_size=1, max_size=4
+    ),
+    st.sampled_from((1, 2, 4)),
+    st.floats(0, 1),
+)
+@settings(max_examples=50, deadline=None)
+def test_with_the_images_of_all_each_update_counts_as_in_fedavg(rounds, size, exponent):
+    """Nobody late: one by one, by pairs or all at once is the same step, also for clients with few images."""
+    images, state, wanted = [n for _, n in rounds[0]], server(1.5), 1.5
+    for number, values in enumerate(rounds, start=1):
+        steps = [value for value, _ in values]
+        received = [
+            update(name, wanted + step, number, wanted, n) for name, step, n in zip("abcd", steps, images, strict=True)
+        ]
+        state = federated.buffered(state, received, size, exponent, images=sum(images))
+        wanted += np.average(steps, weights=images)
+        assert model_of(state)[0] == pytest.approx(wanted) and set(state.notes["age"].values()) == {0}
+
+
+def test_without_the_images_of_all_every_full_buffer_is_a_whole_step():
     received = [update(name, value) for name, value in zip("abcd", (1.0, 2.0, 3.0, 6.0), strict=True)]
-    state = federated.buffered(server(0.0), received, buffer_size=1, age_exponent=0.0, server_rate=0.25)
-    assert model_of(state)[0] == pytest.approx(3.0)
-    whole = federated.buffered(server(0.0), received, buffer_size=1, age_exponent=0.0)
+    whole = federated.buffered(server(0.0), received, buffer_size=1)
     assert model_of(whole)[0] == pytest.approx(12.0)
-    for rate in (0.0, 1.5, float("nan")):
-        with pytest.raises(BadParameter, match="server_rate"):
-            federated.buffered(server(0.0), received, server_rate=rate)
+    for images in (0, -3, float("nan")):
+        with pytest.raises(BadParameter, match="images must be"):
+            federated.buffered(server(0.0), received, images=images)
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9), st.integers(0, 3)), min_size=1, max_size=8))
@@ -130,7 +149,9 @@ def test_a_run_with_late_and_lost_clients_and_its_resumption(tmp_path, monkeypat
     whole = run(5, keep=False)
     rows = federated.rows(whole.history)
     assert {row["status"] for row in rows if row["client"] == "gone"} == {"late"}
-    assert [row["round"] for row in rows if row["status"] == "arrived"] == [3, 5]
+    # Two rounds late, so three for each of its own: it begins in rounds 1 and 4, and of these one comes in time.
+    assert [row["round"] for row in rows if row["status"] == "arrived"] == [3]
+    assert [row["round"] for row in rows if row["status"] == "under way"] == [1, 4]
     # fast alone: rounds 1 and 2 fill the buffer; slow, begun in round 1, comes in round 3 and is one move old.
     assert whole.history[2]["notes"]["age"]["slow"] == 1
     assert [entry["notes"]["moved"]["global"] for entry in whole.history] == [0, 1, 2, 2, 3]
