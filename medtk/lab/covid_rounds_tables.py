@@ -1,5 +1,6 @@
 """Tables of chapter 24, from runs at hand and from the ledger."""
 
+import inspect
 from collections.abc import Mapping
 from statistics import mean
 
@@ -13,12 +14,14 @@ from medtk.evaluation import fairness
 from medtk.evaluation.metrics import confusion, macro_f1
 from medtk.lab import covid, covid_communication, covid_rounds, tables
 from medtk.lab.covid_made import Made
-from medtk.lab.covid_rounds import BY_BUFFER, LATE, MEMBERS, STEPS, TREATMENTS
+from medtk.lab.covid_rounds import LATE, MEMBERS, TREATMENTS
 from medtk.lab.covid_spec import COLUMNS, PAPER, SETTING, TITLES, WAYS
 from medtk.privacy import attack_success
 from medtk.reproduction import records
 from medtk.reproduction.rules_clustered_covid_rounds import round_megabytes
 from medtk.settings import results_home
+
+COIN = np.log(2)  # cross-entropy of giving each of two classes one half
 
 
 def ledger(experiment: str) -> list[dict]:
@@ -138,12 +141,16 @@ def too_early(parted: pd.DataFrame) -> str:
         return "No run of all three set-ups is recorded yet."
     lowest = parted[[f"lowest loss, {title}" for title in TITLES.values()]].max(axis=1)
     fired = pd.to_numeric(parted["cosine not above 0, Algorithm 1"], errors="coerce")
-    early = int((fired < lowest).sum())
-    if not early:
-        return f"In none of {len(parted)} runs of Algorithm 1 the rule on the cosine fires before the loss was lowest."
+    first = inspect.signature(federated.conflict).parameters["window"].default
+    early, at_once, runs = int((fired < lowest).sum()), int((fired == first).sum()), len(parted)
+    said = (
+        f"In {early or 'none'} of {runs} runs of Algorithm 1 the rule on the cosine fires before the later of the two "
+    )
+    said += "modalities had its lowest test loss"
+    said += f", {(lowest - fired).max():g} rounds before at the most." if early else "."
     return (
-        f"In {early} of {len(parted)} runs of Algorithm 1 the rule on the cosine fires before the test loss of both "
-        f"modalities was lowest, {(lowest - fired).max():g} rounds before at the most."
+        f"{said} In {at_once or 'none'} of {runs} it fires in round {first}, the first in which it can: it takes a mean "
+        f"over {first} rounds."
     )
 
 
@@ -175,21 +182,23 @@ def recorded_fig_5() -> tuple[str, dict, dict, dict] | None:
 
 
 def recorded_late() -> pd.DataFrame:
-    """The ledger's runs with a slow client: balanced accuracy after the same time, means over seeds.
+    """The ledger's runs with a slow client: balanced accuracy after the same time.
 
-    Records without a word on the length of the steps were made with whole ones.
+    Means over the seeds that every treatment of a setting has, since one seed's images are easier than another's.
     """
-    groups: dict[tuple, dict[str, list[float]]] = {}
+    groups: dict[tuple, dict[str, dict[int, dict[str, float]]]] = {}
     for record in ledger(LATE):
         p = record["parameters"]
-        steps = STEPS[p.get("steps", "whole")] if p["treatment"] in BY_BUFFER else STEPS["equal"]
-        key = (p["split"], p["rounds"], p["treatment"], steps)
-        groups.setdefault(key, {}).setdefault(p["modality"], []).append(record["metrics"]["clean"]["balanced_accuracy"])
+        key = (tables.federated_setting(p, record["backend"]), p["split"], f"{p['slow']}, {p['delay']} rounds")
+        runs = groups.setdefault(key, {}).setdefault(p["treatment"], {})
+        runs.setdefault(record["seed"], {})[p["modality"]] = record["metrics"]["clean"]["balanced_accuracy"]
     lines = []
-    for (split, rounds, treatment, steps), found in sorted(groups.items()):
-        line = {"split by": split, "time": rounds, "the server": TREATMENTS[treatment], "steps": steps}
-        line |= {TITLES[m]: f"{mean(found[m]):.1%}" for m in TITLES if m in found}
-        lines.append(line | {"seeds": max(len(values) for values in found.values())})
+    for (setting, split, slow), found in sorted(groups.items()):
+        seeds = sorted(set.intersection(*({s for s in runs if set(runs[s]) == set(TITLES)} for runs in found.values())))
+        for treatment in (name for name in TREATMENTS if name in found and seeds):
+            line = {"setting": setting, "split by": split, "slow client": slow, "the server": TREATMENTS[treatment]}
+            line |= {TITLES[m]: f"{mean(found[treatment][seed][m] for seed in seeds):.1%}" for m in TITLES}
+            lines.append(line | {"seeds": ", ".join(map(str, seeds))})
     return pd.DataFrame(lines)
 
 
@@ -214,9 +223,27 @@ def recorded_recognised() -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def barely_learned() -> str:
+    """A sentence on how little the networks that the ledger's attacks asked have learned, from their training images.
+
+    A network whose loss on the very images that it was trained on is more than half of a coin's has barely learned.
+    """
+    found = {record["id"]: records.load_predictions(record, results_home()) for record in ledger(MEMBERS)}
+    if not found:
+        return "No attack is recorded yet."
+    shares = [float(kept["members/loss"].mean()) / COIN for kept in found.values()]
+    barely = sum(share > 0.5 for share in shares)
+    return (
+        f"A coin between two classes has a loss of ln 2 = {COIN:.3f}. On the images that they were trained on the networks "
+        f"attacked have {min(shares):.0%} to {max(shares):.0%} of that; in {barely or 'none'} of {len(shares)} cases it is "
+        "more than half, and the network has barely learned."
+    )
+
+
 def _recognised(modality: str, members: np.ndarray, others: np.ndarray) -> dict:
     found = attack_success(-members, -others)
-    line = {"modality": modality, "loss, trained on": f"{members.mean():.3f}", "loss, others": f"{others.mean():.3f}"}
+    line = {"modality": modality, "loss of a coin": f"{COIN:.3f}"}
+    line |= {"loss, trained on": f"{members.mean():.3f}", "loss, others": f"{others.mean():.3f}"}
     return line | {
         "area under the curve": f"{found.auc:.3f} [{found.auc_interval.low:.3f}, {found.auc_interval.high:.3f}]"
     }
