@@ -232,8 +232,7 @@ def noise_can_be_added(evidence: Evidence) -> list[Case]:
     """
     settings: dict[tuple, dict[int, dict]] = defaultdict(dict)
     for record in _private(evidence):
-        p = {name: v for name, v in record["parameters"].items() if name not in ("noise_multipliers", "members")}
-        settings[_setting(p)][record["seed"]] = record
+        settings[_promised(record["parameters"])][record["seed"]] = record
     plain: dict[tuple, list[dict[int, dict]]] = defaultdict(list)
     for runs in settings.values():
         if _first(runs)["level"] == "none":
@@ -243,7 +242,7 @@ def noise_can_be_added(evidence: Evidence) -> list[Case]:
         p = _first(noisy)
         if p["epsilon"] is None:
             continue
-        control = settings.get(_setting(p | {"epsilon": None}))
+        control = settings.get(_promised(p | {"epsilon": None}))
         for beside in [control] if control else plain[_without_noise(p)]:
             if not (seeds := sorted(set(noisy) & set(beside))):
                 continue
@@ -256,6 +255,11 @@ def noise_can_be_added(evidence: Evidence) -> list[Case]:
             name = f"{NAMES[p['dataset']]}, each {what} within epsilon {p['epsilon']:g}"
             cases.append(Case(name, holds, text, records=used))
     return cases
+
+
+def _promised(p: dict) -> tuple:
+    # Who trains on how many images, and so the noise, comes from the deal, and that from the seed.
+    return _setting({name: value for name, value in p.items() if name not in ("noise_multipliers", "members")})
 
 
 def _setting(p: dict) -> tuple:

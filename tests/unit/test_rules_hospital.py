@@ -181,7 +181,15 @@ def private(level, epsilon, balanced, seed=0, **changes):
         "experiment": "privacy",
         "seed": seed,
         "data": {"name": "breastmnist", "sha256": "0"},
-        "parameters": {"dataset": "breastmnist", "partition": "iid", "level": level, "epsilon": epsilon} | changes,
+        "parameters": {
+            "dataset": "breastmnist",
+            "partition": "iid",
+            "level": level,
+            "epsilon": epsilon,
+            "members": {"hospital_1": 100 + seed},
+            "noise_multipliers": {"hospital_1": 1.0 + seed if epsilon else 0.0},
+        }
+        | changes,
         "metrics": {"global": {"balanced_accuracy": balanced}},
     }
 
