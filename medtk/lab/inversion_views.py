@@ -254,7 +254,7 @@ def depth(found: Sequence[dict], *, dataset: Dataset | None = None) -> plt.Figur
 def attributes(found: Sequence[dict]) -> pd.DataFrame:
     """Accuracy of attribute inference by place, as `medtk.lab.pgsl_tables.spread` writes it.
 
-    A line an attribute and defence.
+    A line an attribute and defence; a dash for places that were not asked with it.
     """
     groups: dict[tuple, list[dict]] = {}
     for record in found:
@@ -267,7 +267,7 @@ def attributes(found: Sequence[dict]) -> pd.DataFrame:
         line["always the commonest"] = f"{runs[0]['parameters']['commonest']:.1%}"
         metrics = [run["metrics"] for run in runs]
         lines.append(line | {name: _accuracy(metrics, name) for name in dict.fromkeys(chain(*metrics))})
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines).fillna("–")
 
 
 def panels(rows: Mapping[str, np.ndarray], *, columns: int = 8, dataset: Dataset | None = None) -> plt.Figure:
