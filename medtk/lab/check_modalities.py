@@ -31,6 +31,8 @@ def frame_share(answer: Callable) -> None:
 def step_for_both(answer: Callable) -> None:
     """Exercise 24a: ``answer(mine, theirs)`` tells whether a short step down my gradient lowers their loss."""
     cases = [([1.0, 0.0], [0.5, 2.0], True), ([1.0, 0.0], [-0.1, 5.0], False), ([2.0, -1.0], [1.0, 1.0], True)]
+    # Neither the first direction decides nor a single one on which both agree.
+    cases += [([1.0, 1.0], [0.5, -2.0], False), ([-1.0, 2.0], [1.0, 1.0], True)]
     verdict(
         lambda: all(bool(answer(np.array(a), np.array(b))) == value for a, b, value in cases),
         "their loss changes by minus the step size times the product of the two gradients.",

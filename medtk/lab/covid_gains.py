@@ -18,6 +18,7 @@ from medtk.lab import tables
 from medtk.lab.covid_spec import DATASETS, SETTING, TITLES, WAYS
 from medtk.lab.covid_tables import everything, kept
 from medtk.reproduction import records
+from medtk.reproduction.paired import FEWEST_SEEDS
 from medtk.settings import results_home
 
 LEAST_PATIENTS = 5  # of a class: the draws of a bootstrap over fewer people say little about other people
@@ -25,7 +26,11 @@ MEASURES = ("balanced", "AUC")
 
 
 class Gain(NamedTuple):
-    """In points: the mean over seeds, the ends of its 95 % interval, and the gain of each seed."""
+    """In points: the mean over seeds, the ends of its 95 % interval, and the gain of each seed.
+
+    With three seeds or more the interval is the wider one of two: what other patients would change, and what another
+    training would.
+    """
 
     mean: float
     low: float
@@ -46,8 +51,9 @@ def gains(repeats: int = 1000, seed: int = 0) -> pd.DataFrame:
     With a 95 % bootstrap interval, paired: both answered the same images. Where the data set is at hand, whole patients
     are drawn, and the table says how many healthy and ill ones there are, all seeds together. Else single images are
     drawn; frames of one patient are alike, so such an interval is too narrow. How much another training would differ
-    no interval tells. So *reading* compares only where there are two seeds or more that agree, patients are known, and
-    there are five of each class or more.
+    no patients tell. So *reading* compares only where there are three seeds or more that agree, whose spread the
+    interval then holds too, patients are known, and there are five of each class or more. *Processors* is 2 where the
+    two ways of a pair were trained on different kinds: each rounds in its own way, which makes another training of it.
     """
     shown = [f"{title} {what}" for title in TITLES.values() for what in (*MEASURES, "patients")]
     lines, by_id, pools = [], {record["id"]: record for record in kept()}, _pools()
@@ -70,12 +76,13 @@ def gains(repeats: int = 1000, seed: int = 0) -> pd.DataFrame:
                 found = paired(loaded, None if any(names is None for names in people) else people, repeats, seed)
                 counts = _counted(loaded, people)
                 line["seeds"] = len(pairs)
+                line["processors"] = max(len({by_id[i]["hardware"]["processor"] for i in ids}) for ids in pairs.values)
                 line |= {f"{title} {what}": _text(found[what]) for what in MEASURES}
                 line[f"{title} patients"] = " + ".join(map(str, counts)) if counts else "not known"
                 told.append(f"{title}: {_reading(found, counts, len(pairs))}")
             if told:
                 lines.append(line | {"reading": "; ".join(told)})
-    columns = ["setting", "split", "way", "seeds", *shown, "reading"]
+    columns = ["setting", "split", "way", "seeds", "processors", *shown, "reading"]
     return pd.DataFrame(lines, columns=columns).sort_values(["setting", "split"], kind="stable")
 
 
@@ -84,8 +91,8 @@ def _text(gain: Gain) -> str:
 
 
 def _reading(found: dict[str, Gain], counts: list[int] | None, seeds: int) -> str:
-    if seeds == 1:
-        return "one seed"
+    if seeds < FEWEST_SEEDS:
+        return f"in {'this training' if seeds == 1 else f'these {seeds} trainings'}, no verdict"
     if counts is None:
         return "patients not known, interval too narrow"
     if min(counts) < LEAST_PATIENTS:
@@ -132,7 +139,8 @@ def paired(
     """Gain of one network over another by `MEASURES`, mean over seeds, from answers to the same images.
 
     Intervals are those of `medtk.evaluation.intervals.bootstrap_weighted`: how often a patient was drawn is the weight
-    of the patient's images.
+    of the patient's images. From three seeds on they are as wide as those of `medtk.evaluation.intervals.over_seeds`
+    where these are wider.
 
     Parameters
     ----------
@@ -155,8 +163,11 @@ def paired(
             return np.mean([gain(*pair, part) for pair, part in zip(pairs, parts, strict=True)], axis=0)
 
         by_seed = [float(gain(*pair, np.ones((1, size)))[0]) for pair, size in zip(pairs, sizes, strict=True)]
-        ends = intervals.bootstrap_weighted(over_seeds, np.concatenate(patients), repeats=repeats, seed=seed)
-        found[what] = Gain(float(np.mean(by_seed)), *ends, by_seed)
+        ends = [intervals.bootstrap_weighted(over_seeds, np.concatenate(patients), repeats=repeats, seed=seed)]
+        if len(by_seed) >= FEWEST_SEEDS:
+            ends.append(intervals.over_seeds(by_seed))
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
+        found[what] = Gain(float(np.mean(by_seed)), low, high, by_seed)
     return found
 
 

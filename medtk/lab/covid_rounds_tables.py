@@ -143,14 +143,11 @@ def too_early(parted: pd.DataFrame) -> str:
     fired = pd.to_numeric(parted["cosine not above 0, Algorithm 1"], errors="coerce")
     first = inspect.signature(federated.conflict).parameters["window"].default
     early, at_once, runs = int((fired < lowest).sum()), int((fired == first).sum()), len(parted)
-    said = (
-        f"In {early or 'none'} of {runs} runs of Algorithm 1 the rule on the cosine fires before the later of the two "
-    )
-    said += "modalities had its lowest test loss"
-    said += f", {(lowest - fired).max():g} rounds before at the most." if early else "."
+    most = f", {(lowest - fired).max():g} rounds before at the most" if early else ""
     return (
-        f"{said} In {at_once or 'none'} of {runs} it fires in round {first}, the first in which it can: it takes a mean "
-        f"over {first} rounds."
+        f"In {early or 'none'} of {runs} runs of Algorithm 1 the rule on the cosine fires before the later of the two "
+        f"modalities had its lowest test loss{most}. In {at_once or 'none'} of {runs} it fires in round {first}, "
+        f"the first in which it can: it takes a mean over {first} rounds."
     )
 
 
@@ -228,15 +225,21 @@ def barely_learned() -> str:
 
     A network whose loss on the very images that it was trained on is more than half of a coin's has barely learned.
     """
-    found = {record["id"]: records.load_predictions(record, results_home()) for record in ledger(MEMBERS)}
-    if not found:
+    barely, others = [], 0
+    for record in ledger(MEMBERS):
+        p, loss = record["parameters"], records.load_predictions(record, results_home())["members/loss"].mean()
+        if loss > COIN / 2:
+            barely.append(f"{TITLES[p['modality']]} by {p['split']} (seed {record['seed']}): {loss:.3f}")
+        else:
+            others += 1
+    if not barely and not others:
         return "No attack is recorded yet."
-    shares = [float(kept["members/loss"].mean()) / COIN for kept in found.values()]
-    barely = sum(share > 0.5 for share in shares)
+    coin = f"A coin between two classes has a loss of ln 2 = {COIN:.3f}."
+    if not barely:
+        return f"{coin} All {others} networks attacked have less than half of that on the images they were trained on."
     return (
-        f"A coin between two classes has a loss of ln 2 = {COIN:.3f}. On the images that they were trained on the networks "
-        f"attacked have {min(shares):.0%} to {max(shares):.0%} of that; in {barely or 'none'} of {len(shares)} cases it is "
-        "more than half, and the network has barely learned."
+        f"{coin} In {len(barely)} of {len(barely) + others} cases the network attacked has more than half of that on "
+        f"the very images it was trained on, so there it has barely learned: {'; '.join(barely)}."
     )
 
 

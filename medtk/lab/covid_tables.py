@@ -130,20 +130,31 @@ def _mean(found: list[dict], metric: str, of: int, condition: str = "clean") -> 
 
 
 def cuts() -> pd.DataFrame:
-    """The ledger's runs that find clusters from updates: the round of the first cut, beside the first one allowed."""
+    """The ledger's runs that find clusters from updates: the first cut, and what clusters there were in the end.
+
+    The round of the first cut stands beside the first one allowed. *Models in the end* are those that some client has;
+    the clusters are the modalities if there are two, each of one modality and all of it.
+    """
     allowed = inspect.signature(federated.sattler).parameters["first"].default
-    lines = []
+    runs: dict[tuple, dict[str, dict]] = {}
     for record in kept():
         p = record["parameters"]
-        if (p["way"], p["modality"]) != ("sattler", "xray"):
+        if p["way"] == "sattler":
+            setting = tables.federated_setting(p, record["backend"])
+            stored = records.load_predictions(record, results_home())
+            runs.setdefault((setting, p["split"], record["seed"]), {})[p["modality"]] = stored
+    lines = []
+    for (setting, split, seed), stored in sorted(runs.items()):
+        if set(stored) != set(TITLES):
             continue
-        stored = records.load_predictions(record, results_home())
-        after = np.flatnonzero(stored["rounds/models"] > 1)  # models that were tested at the end of a round
+        after = np.flatnonzero(stored["xray"]["rounds/models"] > 1)  # models that were tested at the end of a round
+        owned = [set(one["models/clients"].tolist()) for one in stored.values()]
+        models = len(set.union(*owned))
         lines.append({
-            "setting": tables.federated_setting(p, record["backend"]), "split": p["split"], "seed": record["seed"],
-            "round of the cut": int(after[0]) + 1 if len(after) else "none", "first round allowed": allowed,
-            # Older records know no mean update: it counted each client the same.
-            "mean update counts": "images" if "rounds/mean_update" in stored else "clients",
+            "setting": setting, "split": split, "seed": seed,
+            "round of the first cut": int(after[0]) + 1 if len(after) else "none", "first round allowed": allowed,
+            "models in the end": models,
+            "clusters are the modalities": "yes" if models == sum(map(len, owned)) == len(owned) else "no",
         })  # fmt: skip
     return pd.DataFrame(lines)
 

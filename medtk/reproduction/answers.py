@@ -1,9 +1,10 @@
 """Which records answer a printed cell: one configuration of several, one run a seed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from medtk import data
+from medtk.reproduction import papers
 from medtk.reproduction.papers import Cell
 from medtk.reproduction.quantities import value
 
@@ -39,13 +40,18 @@ def answering(cell: Cell, found: list[dict]) -> list[dict]:
     """Records of the one configuration that answers a cell, one a seed, ordered by seed.
 
     Records belong together when they differ in nothing but the seed. Of several configurations the first by
-    `PREFERRED`, then fewest deviations, most seeds, and name is taken.
+    `PREFERRED`, then most columns of the row that its setting answers, fewest deviations, most seeds, and name is
+    taken. The columns of a row are read beside each other: a setting that only one of them has compares nothing.
     """
     groups: dict[str, dict[int, dict]] = {}
+    columns: dict[str, set[str]] = {}
+    varied = _varied(cell)
     for record in counted(found):
-        if record["paper"] == cell.paper and entry_of(record, cell):
-            seeds = groups.setdefault(_configuration(record), {})
-            seeds[record["seed"]] = record
+        answered = {entry["column"] for entry in record["cells"] if (entry["table"], entry["row"]) == cell.key[:2]}
+        if record["paper"] == cell.paper and answered:
+            columns.setdefault(_configuration(record, varied), set()).update(answered)
+            if cell.column in answered:
+                groups.setdefault(_configuration(record), {})[record["seed"]] = record
     if not groups:
         return []
 
@@ -53,7 +59,8 @@ def answering(cell: Cell, found: list[dict]) -> list[dict]:
         record = next(iter(seeds.values()))
         sources = {"profile": record["profile"]} | {k: record[k]["source"] for k in ("data", "weights")}
         order = [_place(PREFERRED[key], sources[key]) for key in ("data", "profile", "weights")]
-        return (*order, len(record["deviations"]), -len(seeds), record["id"])
+        together = columns[_configuration(record, varied)]
+        return (*order, -len(together), len(record["deviations"]), -len(seeds), record["id"])
 
     best = min(groups.values(), key=rank)
     return [best[seed] for seed in sorted(best)]
@@ -87,8 +94,17 @@ def images_of(record: dict, cell: Cell) -> int:
     return record["metrics"][entry_of(record, cell)["predictions"]]["n"]
 
 
-def _configuration(record: dict) -> str:
-    parameters = {key: value for key, value in record["parameters"].items() if key != "seed"}
+def _varied(cell: Cell) -> list[str]:
+    """What the columns of a cell's row differ in by their needs: words that stand in the records' parameters too."""
+    row = [other.needs for other in papers.load(cell.paper).cells if other.key[:2] == cell.key[:2]]
+    words = {(name, word) for needs in row for name, word in needs.items() if isinstance(word, str)}
+    return [word for name, word in words if any(needs.get(name) != word for needs in row)]
+
+
+def _configuration(record: dict, varied: Sequence[str] = ()) -> str:
+    """All that decides a record but its seed, and but what the columns of a table vary."""
+    found = record["parameters"].items()
+    parameters = {key: value for key, value in found if key != "seed" and value not in varied}
     parts = [record["experiment"], record["profile"], record["data"]["name"], record["data"]["source"]]
     return json.dumps([*parts, record["weights"]["source"], parameters], sort_keys=True)
 

@@ -5,7 +5,7 @@ single values lies below any mean by chance alone. So means of ten rounds are co
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,9 @@ from medtk.reproduction.evidence import Case, Evidence, percent
 WINDOW = 5  # rounds that the tables and figures average
 BLOCK = 10  # rounds that the rules compare
 RISE = 0.10
-SAID = 50  # rounds after which conventional averaging is said to overfit, and clustered averaging later
+# Passes over each client's images after which conventional averaging is said to overfit, and clustered averaging later:
+# 50 rounds of 5 local epochs. Another number of local epochs makes another number of rounds of them.
+SAID = 50 * 5
 LEAST_ROUNDS = 30  # of a run that can be asked: the shortest of the study's Table II
 FAR_LESS = 0.5
 BETTER = 0.05
@@ -55,16 +57,19 @@ def clustered_overfits_later(evidence: Evidence) -> list[Case]:
     """Algorithm 1 has its lowest test loss at a later round than conventional averaging, and overfits after it.
 
     A case is a pair of runs that differ in nothing else, of 30 rounds or more, and a modality. It stays open in runs
-    of 50 rounds or fewer, and where Algorithm 1 was best at its end: when it overfits, if ever, is not known then.
+    with no more passes over the images than the study's 50 rounds, where Algorithm 1 was best at its end (when it
+    overfits, if ever, is not known then), and where its training loss has risen with the test loss: that is a training
+    that has become unstable, and no evidence.
     """
     cases = []
-    for name, both in _pairs(evidence, ("multi_modal", "clustered")):
-        ours, theirs = (_course(evidence, both[way]) for way in ("clustered", "multi_modal"))
-        holds = None
-        if ours.rounds > SAID and ours.overfitted is not None:
-            holds = ours.best > theirs.best and ours.overfitted
-        text = f"clustered: {ours.text}; conventional: {theirs.text}"
-        cases.append(Case(name, holds, text, records=tuple(r["id"] for r in both.values())))
+    for run, pairs in _pairs(evidence, ("multi_modal", "clustered")).items():
+        for modality, both in pairs.items():
+            ours, theirs = (_course(evidence, both[way]) for way in ("clustered", "multi_modal"))
+            holds = None
+            if passes(both["clustered"]["parameters"]) > SAID and ours.overfitted is not None:
+                holds = ours.best > theirs.best and ours.overfitted
+            text = f"clustered: {ours.text}; conventional: {theirs.text}"
+            cases.append(Case(f"{modality}, {run}", holds, text, records=_ids(both)))
     return cases
 
 
@@ -74,27 +79,34 @@ def stop_at_inflection(evidence: Evidence) -> list[Case]:
     The round is where two lines fit the distance of the specialised models best (`medtk.federated.bend`). It counts as
     the study's inflection point if the distance grows faster from there on. No more: of all ten rounds in a row after
     that round, those with the lowest mean test loss of Algorithm 1 are at most 5 % below the ten rounds up to it.
-    Runs of 30 rounds or more; open where fewer than ten rounds lie before the bend or after it.
+    Runs of 30 rounds or more; open where fewer than ten rounds lie before the bend or after it. The distance is one
+    series a run: where it decides alone the run is one case, and where the loss decides there is one a modality.
     """
     cases = []
-    for name, both in _pairs(evidence, ("specialised", "clustered")):
-        used = tuple(r["id"] for r in both.values())
-        bend = federated.bend(_values(evidence, both["specialised"], "distance"))
+    for run, pairs in _pairs(evidence, ("specialised", "clustered")).items():
+        used = tuple(name for both in pairs.values() for name in _ids(both))
+        bend = federated.bend(_values(evidence, next(iter(pairs.values()))["specialised"], "distance"))
         if bend is None:
-            cases.append(Case(name, False, "the distance grows along one line, without a bend", records=used))
+            cases.append(Case(run, False, "the distance grows along one line, without a bend", records=used))
             continue
         text = f"bend at round {bend.round}: {bend.before:.3g} a round before, {bend.after:.3g} after"
-        loss = _values(evidence, both["clustered"], "loss")
-        before, after = loss[: bend.round][-BLOCK:], loss[bend.round :]
         if not bend.after > max(bend.before, 0):
-            holds = False  # they part more slowly from there on, whatever the loss does
-        elif min(len(before), len(after)) < BLOCK:
-            holds, text = None, f"{text}; too near to an end of the run to compare the losses"
-        else:
-            gain = 1 - blocks(after).min() / before.mean()
-            holds, text = bool(gain <= BETTER), f"{text}; the loss still falls by {percent(gain)}"
-        cases.append(Case(name, holds, text, records=used))
+            # They part more slowly from there on, whatever the losses do.
+            cases.append(Case(run, False, text, records=used))
+            continue
+        for modality, both in pairs.items():
+            holds, said = _gained(_values(evidence, both["clustered"], "loss"), bend.round)
+            cases.append(Case(f"{modality}, {run}", holds, f"{text}; {said}", records=_ids(both)))
     return cases
+
+
+def _gained(loss: np.ndarray, bend: int) -> tuple[bool | None, str]:
+    """Whether a loss falls no more after a bend, and that in words."""
+    before, after = loss[:bend][-BLOCK:], loss[bend:]
+    if min(len(before), len(after)) < BLOCK:
+        return None, "too near to an end of the run to compare the losses"
+    gain = 1 - blocks(after).min() / before.mean()
+    return bool(gain <= BETTER), f"the loss still falls by {percent(gain)}"
 
 
 def privacy(evidence: Evidence) -> list[Case]:
@@ -116,7 +128,7 @@ def privacy(evidence: Evidence) -> list[Case]:
         found = attack_success(-kept["members/loss"], -kept["others/loss"])
         p, (low, high) = record["parameters"], found.auc_interval
         text = f"area {found.auc:.3f}, {low:.3f} to {high:.3f}"
-        name = f"{MODALITIES[p['modality']]}, split by {p['split']}, seed {record['seed']}"
+        name = f"{MODALITIES[p['modality']]}, {setting_of(p)}, seed {record['seed']}"
         told = low > 0.5 and p["split"] == "frame"
         if high < 0.5 or (low > 0.5 and not told):
             text += ": the two sides differ, membership cannot be judged"
@@ -131,17 +143,16 @@ class Course(NamedTuple):
 
     Attributes
     ----------
-    rounds : int
     best : int
         Last of the ten rounds with the lowest mean, from 1.
     overfitted : bool or None
         Whether the last ten rounds are a tenth above that or more, while the training loss is lower; None where the
-        best ten rounds overlap the last ten, so that nothing came after them.
+        training loss has risen as well, and where the best ten rounds overlap the last ten, so that nothing came after
+        them.
     text : str
         The numbers.
     """
 
-    rounds: int
     best: int
     overfitted: bool | None
     text: str
@@ -156,9 +167,9 @@ def course(loss: Sequence[float], training: Sequence[float]) -> Course:
         f"lowest test loss in rounds {at + 1} to {at + rounds - last} of {rounds}: {test[at]:.4f}, at the end "
         f"{test[-1]:.4f}; training loss there {trained[at]:.4f}, at the end {trained[-1]:.4f}"
     )
-    apart = last - at >= rounds - last
-    overfitted = bool(test[-1] >= (1 + RISE) * test[at] and trained[-1] < trained[at]) if apart else None
-    return Course(rounds, at + rounds - last, overfitted, text)
+    apart, rises = last - at >= rounds - last, bool(test[-1] >= (1 + RISE) * test[at])
+    overfitted = None if not apart or (rises and trained[-1] >= trained[at]) else rises
+    return Course(at + rounds - last, overfitted, text)
 
 
 def blocks(values: Sequence[float], width: int = BLOCK) -> np.ndarray:
@@ -181,6 +192,21 @@ def best_round(loss: np.ndarray) -> int:
     return int(np.argmin(loss)) + 1
 
 
+def passes(parameters: Mapping) -> int:
+    """How often a run goes over each client's images."""
+    return parameters["rounds"] * parameters["local_epochs"]
+
+
+def setting_of(parameters: Mapping) -> str:
+    """All that decides a run in words, but its way and its seed: two settings must never share a name."""
+    p = parameters
+    weights = "" if p["weights"] == "auto" else f" ({p['weights']} weights)"
+    return (
+        f"{p['network']}{weights} at {p['size']} pixels, {p['clients']} clients a modality, {p['rounds']} rounds of "
+        f"{p['local_epochs']}, batch {p['batch_size']}, rate {p['learning_rate']:g}, split by {p['split']}"
+    )
+
+
 def _of(evidence: Evidence, experiment: str) -> list[dict]:
     return [record for record in evidence.records if record["experiment"] == experiment]
 
@@ -193,20 +219,17 @@ def _course(evidence: Evidence, record: dict) -> Course:
     return course(*(_values(evidence, record, what) for what in ("loss", "training_loss")))
 
 
-def _pairs(evidence: Evidence, ways: tuple[str, str]) -> list[tuple[str, dict[str, dict]]]:
-    """Records of long runs that differ only in the way to train, with a name; both ways must be there."""
-    groups: dict[tuple, dict[str, dict]] = defaultdict(dict)
+def _ids(both: Mapping[str, dict]) -> tuple[str, ...]:
+    return tuple(record["id"] for record in both.values())
+
+
+def _pairs(evidence: Evidence, ways: tuple[str, str]) -> dict[str, dict[str, dict[str, dict]]]:
+    """Records of long runs that differ only in the way to train, by run, modality and way; both ways must be there."""
+    groups: dict[str, dict[str, dict[str, dict]]] = defaultdict(lambda: defaultdict(dict))
     for record in _of(evidence, "setups") if evidence.predictions else []:
         p = record["parameters"]
         if p["way"] in ways and p["rounds"] >= LEAST_ROUNDS:
-            rest = tuple(sorted((name, str(value)) for name, value in p.items() if name != "way"))
-            groups[rest, record["seed"]][p["way"]] = record
-    found = []
-    for (_, seed), both in groups.items():
-        if len(both) == len(ways):
-            p = both[ways[0]]["parameters"]
-            name = (
-                f"{MODALITIES[p['modality']]}, {p['network']} at {p['size']} pixels, split by {p['split']}, seed {seed}"
-            )
-            found.append((name, both))
-    return found
+            run = f"{setting_of(p)}, seed {record['seed']}"
+            groups[run][MODALITIES[p["modality"]]][p["way"]] = record
+    found = {run: {m: both for m, both in pairs.items() if len(both) == len(ways)} for run, pairs in groups.items()}
+    return {run: pairs for run, pairs in found.items() if pairs}

@@ -1,4 +1,5 @@
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import keras
 import matplotlib.pyplot as plt
@@ -72,6 +73,18 @@ def test_the_usual_settings_are_the_studys_and_each_change_is_said():
         assert covid_recording.profile(covid.Spec(**change)) == "scaled"
     for change in ({"way": "sattler"}, {"split": "patient"}, {"network": "small_bn"}):
         assert not covid_spec.literal(covid.Spec(**change)), change
+
+
+def test_the_records_say_what_differs_as_new_ones_would():
+    """A sentence that was not yet there when a record was made would make it look nearer to the study than it is."""
+    home = Path(__file__).parents[2] / "results"
+    names = [field.name for field in fields(covid.Spec) if field.name != "seed"]
+    found = [r for r in records.read_all(home) if r["paper"] == covid_spec.PAPER and set(names) <= set(r["parameters"])]
+    assert found
+    for record in found:
+        spec = covid.Spec(**{name: record["parameters"][name] for name in names})
+        said = [words for words in record["deviations"] if "instead of" in words and "weights" not in words]
+        assert said == covid_spec.deviations(spec), record["id"]
 
 
 def test_unknown_and_impossible_settings_are_refused():
@@ -200,7 +213,7 @@ def test_records_and_curves_agree(ledger, model, way):
         assert ("swapped" in record["metrics"]) == (way == "specialised")
 
 
-def test_runs_that_differ_in_the_seed_belong_together(ledger, model):
+def test_runs_that_differ_in_the_seed_belong_together(ledger, model, monkeypatch):
     for seed in (0, 1):
         for split in covid_spec.SPLITS:
             for way in ("multi_modal", "clustered"):
@@ -220,7 +233,14 @@ def test_runs_that_differ_in_the_seed_belong_together(ledger, model):
             ours, base = (runs.loc[(split, way, modality), measure].mean() for way in ("clustered", "multi_modal"))
             assert float(text.split()[0]) == pytest.approx(100 * (ours - base), abs=0.051)
     # The records are of a toy: no data set on this machine has its patients.
-    assert set(gains["X-ray patients"]) == {"not known"} and gains["reading"].str.contains("too narrow").all()
+    assert set(gains["X-ray patients"]) == {"not known"} and set(gains["processors"]) == {1}
+    assert gains["reading"].str.contains("in these 2 trainings, no verdict").all()
+    # A seed on another machine is no pair across machines; a way on another machine is.
+    for field, other, processors in (("seed", 1, 1), ("way", "clustered", 2)):
+        moved = [record | {"hardware": {"processor": str((record | record["parameters"])[field] == other)}}
+                 for record in covid_tables.kept()]  # fmt: skip
+        monkeypatch.setattr(covid_gains, "kept", lambda moved=moved: moved)
+        assert set(covid_gains.gains(repeats=10)["processors"]) == {processors}
     table = covid_tables.table_iii()
     assert table.shape == (24, 9)
     for split in covid_spec.SPLITS:
@@ -267,9 +287,33 @@ def test_a_cut_stands_beside_the_first_round_in_which_it_may_come(ledger, model)
     made, found = covid.recorded(run(), both(), spec, model, progress=False)
     (line,) = covid_tables.cuts().to_dict("records")
     cut = next((k for k, split in enumerate(made.notes("split"), 1) if split), "none")
-    assert (line["round of the cut"], line["first round allowed"], line["mean update counts"]) == (cut, 5, "images")
+    assert (line["round of the first cut"], line["first round allowed"]) == (cut, 5)
+    assert line["models in the end"] == len({made.model_of(client) for client in CLIENTS})
     stored = records.load_predictions(found["xray"], results_home())
     assert stored["rounds/mean_update"] == pytest.approx([max(n.values()) for n in made.notes("mean_update")])
+
+
+@pytest.mark.parametrize(
+    ("xray", "ultrasound", "models", "same"),
+    [
+        ([0, 0], [1, 1], 2, "yes"),
+        ([0, 0], [1, 2], 3, "no"),  # finer than the modalities: one clinic was cut off first
+        ([0, 0], [0, 1], 2, "no"),
+        ([0, 0], [0, 0], 1, "no"),
+    ],
+)
+def test_found_clusters_stand_beside_the_modalities(monkeypatch, xray, ultrasound, models, same):
+    own = {"xray": xray, "ultrasound": ultrasound}
+    found = [{"parameters": vars(SPEC) | {"way": "sattler", "modality": m}, "backend": "tensorflow", "seed": 0}
+             for m in own]  # fmt: skip
+    monkeypatch.setattr(covid_tables, "kept", lambda: found)
+    monkeypatch.setattr(covid_tables.records, "load_predictions", lambda record, home: {
+        "models/clients": np.array(own[record["parameters"]["modality"]]), "rounds/models": np.array([1, 1, 2, models]),
+    })  # fmt: skip
+    (line,) = covid_tables.cuts().to_dict("records")
+    assert (line["models in the end"], line["clusters are the modalities"]) == (models, same)
+    found.pop()  # half a run
+    assert covid_tables.cuts().empty
 
 
 def test_an_empty_ledger_gives_empty_tables(ledger):
@@ -318,6 +362,18 @@ def test_a_gain_is_paired_and_its_interval_holds_it():
         assert none == (0, 0, 0, [0]) and none.side == ""
 
 
+def test_from_three_seeds_on_an_interval_knows_of_other_trainings():
+    """All patients answer alike and the trainings do not: a bootstrap over patients sees nothing of that."""
+    flip = {"labels": LABELS, "clean": np.eye(2)[LABELS]}
+    wrong = {"labels": LABELS, "clean": np.eye(2)[1 - LABELS]}
+    gain = covid_gains.paired([(flip, BASE), (flip, BASE), (wrong, BASE)], None, 200)["balanced"]
+    assert gain.by_seed == pytest.approx([50, 50, -50])
+    assert (gain.low, gain.high) == pytest.approx(intervals.over_seeds(gain.by_seed)[:2]) and gain.side == ""
+    # Where seeds agree, patients are what is left to chance.
+    same = covid_gains.paired([(OURS, BASE)] * 3, None, 200)["balanced"]
+    assert same.low < same.mean < same.high
+
+
 def test_images_of_a_patient_are_drawn_together_as_the_package_draws_them():
     random = np.random.default_rng(0)
     ours, base = (np.stack([1 - p, p], axis=1) for p in random.random((2, 100)) * 0.6 + 0.4 * LABELS)
@@ -335,13 +391,15 @@ def test_images_of_a_patient_are_drawn_together_as_the_package_draws_them():
 
 
 def test_one_seed_few_patients_and_seeds_that_disagree_give_no_reading():
-    good = dict.fromkeys(covid_gains.MEASURES, covid_gains.Gain(9.0, 5.0, 12.0, [8.0, 10.0]))
-    assert covid_gains._reading(good, [10, 5], 2) == "better balanced, better AUC"
-    assert covid_gains._reading(good, [10, 5], 1) == "one seed"
-    assert covid_gains._reading(good, [10, 2], 2) == "2 patients of a class are too few"
-    assert covid_gains._reading(good, None, 2).startswith("patients not known")
-    torn = good | {"balanced": covid_gains.Gain(9.0, 5.0, 12.0, [-1.0, 19.0])}
-    assert covid_gains._reading(torn, [10, 5], 2) == "better AUC"
+    good = dict.fromkeys(covid_gains.MEASURES, covid_gains.Gain(9.0, 5.0, 12.0, [8.0, 9.0, 10.0]))
+    assert covid_gains._reading(good, [10, 5], 3) == "better balanced, better AUC"
+    # An interval over patients alone: the same comparison in other trainings came out on the other side.
+    assert covid_gains._reading(good, [10, 5], 1) == "in this training, no verdict"
+    assert covid_gains._reading(good, [10, 5], 2) == "in these 2 trainings, no verdict"
+    assert covid_gains._reading(good, [10, 2], 3) == "2 patients of a class are too few"
+    assert covid_gains._reading(good, None, 3).startswith("patients not known")
+    torn = good | {"balanced": covid_gains.Gain(9.0, 5.0, 12.0, [-1.0, 9.0, 19.0])}
+    assert covid_gains._reading(torn, [10, 5], 3) == "better AUC"
     assert covid_gains.Gain(-9.0, -12.0, -5.0, [-8.0, -10.0]).side == "worse"
 
 
