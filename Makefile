@@ -57,7 +57,7 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.covid_recording --size 64 --rounds 10 --local-epochs 1
 	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 30 --batch-size 32 --learning-rate 0.001 --splits frame patient --ways multi_modal specialised clustered sattler ifca fedprox local_head --seeds 0 1
 	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 30 --splits frame patient
-	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 30 --batch-size 16 --learning-rate 0.001
+	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 30 --batch-size 16 --learning-rate 0.001 --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 30 --local-epochs 10 --batch-size 32 --learning-rate 0.001
 	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 30 --local-epochs 10 --batch-size 16 --learning-rate 0.001
 	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 100 --batch-size 32 --learning-rate 0.001

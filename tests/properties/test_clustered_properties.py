@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medtk import federated
@@ -35,6 +35,7 @@ vectors = st.lists(st.tuples(numbers, numbers, numbers), min_size=4, max_size=4)
 sizes = st.lists(st.integers(1, 500), min_size=4, max_size=4)
 
 
+@settings(deadline=None)  # the first call takes half a second
 @given(vectors, sizes)
 def test_algorithm_1_is_fedavg_with_the_shares_that_it_amounts_to(found, n):
     sent = [update(name, v, k) for name, v, k in zip(NAMES, found, n, strict=True)]
