@@ -67,7 +67,7 @@ record: $(READY) ## fill the ledger at the papers' settings (hours; goes on wher
 	$(BIN)/python -m medtk.lab.covid_recording --network small --size 32 --rounds 80 --local-epochs 2 --batch-size 32 --learning-rate 0.001 --splits frame patient
 	$(BIN)/python -m medtk.lab.edge_recording chest_xray --networks mobilenetv2_035 --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.edge_recording chest_xray --networks mobilenetv2 medium small shufflenetv2_050 mobilenetv3small --forms float tuned qat8 --seeds 0
-	$(BIN)/python -m medtk.lab.edge_recording pneumoniamnist dermamnist --networks small mobilenetv2_035 --forms float tuned qat8 qat4 sparse0.8 filters0.5 filters0.5+qat8 --seeds 0
+	$(BIN)/python -m medtk.lab.edge_recording pneumoniamnist dermamnist --networks small mobilenetv2_035 --forms float tuned qat8 qat4 sparse0.8 filters0.5 filters0.5+qat8 tuned+tuned --seeds 0
 	$(BIN)/python -m medtk.lab.inversion_recording gradients mnist mias_paper --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.inversion_recording inversion mnist mias_paper --seeds 0 1 2
 	$(BIN)/python -m medtk.lab.inversion_recording depth mnist mias_paper --seeds 0 1 2

@@ -207,6 +207,7 @@ def hypervolume(answer: Callable) -> None:
         ([(1.0, 0.5), (2.0, 0.8)], (4.0, 0.0), 0.5 + 2 * 0.8),
         ([(2.0, 0.8), (1.0, 0.5), (3.0, 0.7)], (4.0, 0.0), 0.5 + 2 * 0.8),
         ([(5.0, 0.9)], (4.0, 0.0), 0.0),
+        ([(1.0, 0.5), (2.0, 0.8)], (4.0, 0.3), 0.2 + 2 * 0.5),  # qualities count from the corner's
     ]
     verdict(
         lambda: all(abs(answer(np.array(points), corner) - value) < 1e-9 for points, corner, value in cases),

@@ -10,7 +10,8 @@ from medtk.lab.check import verdict
 
 def scale_and_zero(answer: Callable) -> None:
     """Exercise 41a: ``answer(low, high, bits)`` is the scale and the zero point of a range that holds 0."""
-    cases = [(0.0, 6.0, 8, 6 / 255, 0), (-1.0, 1.0, 2, 2 / 3, 2), (-0.5, 1.0, 2, 0.5, 1), (-3.0, 0.0, 4, 0.2, 15)]
+    cases = [(0.0, 6.0, 8, 6 / 255, 0), (-0.5, 1.0, 2, 0.5, 1), (-3.0, 0.0, 4, 0.2, 15)]
+    cases += [(-1.0, 1.0, 2, 2 / 3, 2), (-0.4, 2.6, 2, 1.0, 0)]  # 1.5 is rounded up, 0.4 down
 
     def right():
         found = [(answer(low, high, bits), scale, zero) for low, high, bits, scale, zero in cases]

@@ -87,7 +87,8 @@ def formed(start: Start, form: str, *, progress: bool = True) -> Formed:
     start : Start
     form : str
         Such as ``sparse0.8`` (share of zeros), ``filters0.5`` (share of filters kept), ``qat8`` (bits), or several with
-        a plus between them; ``tuned`` trains on as long as each of these, and is what to compare them with.
+        a plus between them. ``tuned`` trains on as long as one such step and does nothing else: it is what a form of
+        one step is compared with, and ``tuned+tuned`` is that for two steps.
     progress : bool
 
     Returns

@@ -21,7 +21,8 @@ NAMES = {
 # What a network is made of before the export, and the files that are made of it. ``keras``: not exported.
 PLAN = {
     "float": ("keras", *RECIPES),
-    "tuned": ("float32", "int8"),  # as much more training as the others get, and nothing else
+    "tuned": ("float32", "int8"),  # as much more training as a form of one step gets, and nothing else
+    "tuned+tuned": ("float32",),  # as much as a form of two steps gets
     "qat8": ("int8",),
     "qat4": ("weights_int4",),
     "sparse0.5": ("float32", "int8"),

@@ -14,6 +14,7 @@ from medtk.evaluation import intervals, metrics
 from medtk.lab.edge_spec import PAPER
 from medtk.lab.plots import MARKERS, PALETTE, stamp
 from medtk.reproduction import records
+from medtk.reproduction.variants import processor
 from medtk.settings import results_home
 
 # Conditions of each experiment in the order of a table, and the names of their costs.
@@ -65,12 +66,17 @@ def compared(record: Mapping, home: Path) -> pd.DataFrame:
         line |= {"balanced": f"{found['balanced_accuracy']:.1%}", "AUC": _auc(found["auc"])}
         p = intervals.mcnemar(labels, kept[reference], answers).p
         line["p beside " + _title(record["experiment"], reference)] = "–" if condition == reference else f"{p:.3f}"
-        lines.append(line | (_costs(measured[costs]) if costs else {}))
+        if costs:
+            line |= _sizes(measured[costs]) | {"ms an image": f"{measured[costs]['median_ms']:.3g}"}
+        lines.append(line)
     return pd.DataFrame(lines)
 
 
 def recorded(experiment: str) -> pd.DataFrame:
-    """All records of an experiment, means over seeds: balanced accuracy of each network, and what it costs."""
+    """All records of an experiment, means over seeds: balanced accuracy of each network, and what it costs.
+
+    Times are means over the seeds that were measured on one kind of processor, with its name.
+    """
     groups: dict[str, list[dict]] = {}
     for record in records.read_all(results_home()):
         if (record["paper"], record["experiment"]) == (PAPER, experiment):
@@ -83,8 +89,8 @@ def recorded(experiment: str) -> pd.DataFrame:
             line["least to most"] = f"{min(values):.1%} to {max(values):.1%}" if len(runs) > 1 else "–"
             line["AUC"] = _auc(mean(run["metrics"][condition]["auc"] for run in runs))
             if costs:
-                measures = ("bytes", "macs", "median_ms")
-                line |= _costs({what: mean(run["metrics"][costs][what] for run in runs) for what in measures})
+                sizes = {what: mean(run["metrics"][costs][what] for run in runs) for what in ("bytes", "macs")}
+                line |= _sizes(sizes) | {"ms an image": _by_processor(runs, costs)}
             lines.append(line)
     return pd.DataFrame(lines, columns=None if lines else ["setting", "network", "seeds", "balanced"])
 
@@ -95,7 +101,8 @@ def devices() -> pd.DataFrame:
     for record in records.read_all(results_home()):
         if (record["paper"], record["experiment"]) == (PAPER, "device"):
             found = {name: m for name, m in record["metrics"].items() if "runs" in m}
-            lines += [{"setting": record["id"].rpartition("/")[2]} | line for line in times(found).to_dict("records")]
+            setting = {"setting": record["id"].rpartition("/")[2], "measured on": processor(record)}
+            lines += [setting | line for line in times(found).to_dict("records")]
     return pd.DataFrame(lines, columns=None if lines else ["setting", "network and limit", "median ms"])
 
 
@@ -212,12 +219,15 @@ def bars(found: Mapping[str, tuple[float, float, float]], *, dataset: Dataset | 
     return stamp(figure, dataset)
 
 
-def _costs(found: Mapping) -> dict[str, str]:
-    return {
-        "kB": f"{found['bytes'] / 1e3:,.0f}",
-        "million multiplications": f"{found['macs'] / 1e6:,.2f}",
-        "ms an image": f"{found['median_ms']:.3g}",
-    }
+def _sizes(found: Mapping) -> dict[str, str]:
+    return {"kB": f"{found['bytes'] / 1e3:,.0f}", "million multiplications": f"{found['macs'] / 1e6:,.2f}"}
+
+
+def _by_processor(runs: Sequence[Mapping], costs: str) -> str:
+    times: dict[str, list[float]] = {}
+    for run in runs:
+        times.setdefault(processor(run), []).append(run["metrics"][costs]["median_ms"])
+    return "; ".join(f"{mean(ms):.3g} ({name})" for name, ms in times.items())
 
 
 def _auc(value: float | None) -> str:

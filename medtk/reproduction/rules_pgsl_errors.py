@@ -52,15 +52,18 @@ def defends(evidence: Evidence) -> list[Case]:
     """The best inversion errs more with the whole method in place than against no defence.
 
     Printed numbers: each inversion by itself. Records: the best attack on activations, and the best on gradients, by
-    1 point or more of the error of an attacker who always shows the mean image.
+    1 point or more of the error of an attacker who always shows the mean image. A case is a setting; its seeds are
+    averaged.
     """
     if not evidence.records:
         return _errors(evidence, lambda name, plain: (f"Ours ({name})", plain))
     cases = []
     for dataset, title in NAMES.items():
-        cases.append(_hidden(evidence, f"{title}, from activations", _split_networks(evidence, dataset)))
-        both = [_gradients(record) for record in paired.of(evidence, dataset, "gradients")]
-        cases.append(_hidden(evidence, f"{title}, from gradients", both))
+        for what, settings in (
+            ("activations", _split_networks(evidence, dataset)),
+            ("gradients", _gradients(evidence, dataset)),
+        ):
+            cases += [_hidden(evidence, f"{title}, from {what}", both) for both in settings or [[]]]
     return cases
 
 
@@ -135,20 +138,29 @@ def _errors(evidence: Evidence, rows) -> list[Case]:
     return cases
 
 
-def _split_networks(evidence: Evidence, dataset: str) -> list[tuple[list[Side], list[Side]]]:
-    """For each seed the attacks on an undefended network and those on the whole method at the same settings."""
-    runs = defaultdict(dict)
+def _split_networks(evidence: Evidence, dataset: str) -> list[list[tuple[list[Side], list[Side]]]]:
+    """For each setting, by seed, the attacks on an undefended network and those on the whole method."""
+    settings: dict[tuple, dict[int, dict]] = defaultdict(lambda: defaultdict(dict))
     for record in paired.of(evidence, dataset, "inversion"):
         p = record["parameters"]
-        alike = (p["size"], p["n_train"], p["n_test"], p["cut"], p["epochs"], p["gamma"], p["mu"], record["seed"])
+        alike = (p["size"], p["n_train"], p["n_test"], p["cut"], p["epochs"], p["gamma"], p["mu"])
         attacks = [name for name, found in record["metrics"].items() if "mse" in found and name not in BLIND]
-        runs[alike][p["defense"]] = [Side(record, name) for name in attacks]
-    return [(found["none"], found["pgsl"]) for found in runs.values() if {"none", "pgsl"} <= found.keys()]
+        settings[alike][record["seed"]][p["defense"]] = [Side(record, name) for name in attacks]
+    both = [
+        [(found["none"], found["pgsl"]) for found in seeds.values() if {"none", "pgsl"} <= found.keys()]
+        for seeds in settings.values()
+    ]
+    return [pairs for pairs in both if pairs]
 
 
-def _gradients(record: dict) -> tuple[list[Side], list[Side]]:
+def _gradients(evidence: Evidence, dataset: str) -> list[list[tuple[list[Side], list[Side]]]]:
+    """The same of searches, which attack one network with and without the method."""
+    settings = defaultdict(list)
     names = ("dlg", "idlg"), ("jsma dlg", "jsma idlg", "recovered dlg", "recovered idlg")
-    return tuple([Side(record, name) for name in some if name in record["metrics"]] for some in names)
+    for record in paired.of(evidence, dataset, "gradients"):
+        sides = tuple([Side(record, name) for name in some if name in record["metrics"]] for some in names)
+        settings[str(sorted(record["parameters"].items()))].append(sides)
+    return list(settings.values())
 
 
 def _hidden(evidence: Evidence, name: str, both: list[tuple[list[Side], list[Side]]]) -> Case:

@@ -1,20 +1,24 @@
 """Recorded variants of small networks, each beside the float file that it comes from, and how sure a difference is.
 
-Two kinds of chance are kept apart. Which images are in the test set is answered by drawing them again. What else a
-machine did while it was timed is answered by files with the same operations, which should take the same time.
+Three kinds of chance are kept apart. Which images are in the test set is answered by drawing them again. What a network
+owes to its seed is answered by several seeds, where two networks were trained apart. What else a machine did while it
+was timed is answered by files with the same operations, which should take the same time.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
 import numpy as np
 
-from medtk.evaluation.intervals import Interval, bootstrap
+from medtk.evaluation.intervals import Interval, bootstrap_weighted
 from medtk.reproduction.evidence import Evidence, points
+from medtk.reproduction.paired import FEWEST_SEEDS, between_seeds
 
 KEPT = 0.02  # of balanced accuracy: as good
-CLEARLY = 0.05  # of balanced accuracy, above naming one class; of a time or a memory, a smaller difference is none
+WORKS = 0.15  # of balanced accuracy, above naming one class: a network that has learnt its task
+CLEARLY = 0.05  # of a time or a memory: a smaller difference is none
+DRAWS = 2000  # of the test images: with a few hundred, an end of an interval would depend on their seed
 SETTING = ("dataset", "network", "weights", "size", "epochs", "learning_rate")
 FURTHER = ("tune_epochs", "tune_learning_rate")  # of what comes after the float network
 UNCOMPARED = "the float network after as much more training is not recorded"
@@ -32,7 +36,7 @@ class Pair:
         Of the variant, and of the float file of the network that it comes from: for sizes and times.
     twin : tuple of dict
         For the answers: the float file again, or where the variant was trained on, the float file after as much more
-        training. Empty where that is not recorded.
+        training, step for step. Empty where that is not recorded.
     """
 
     name: str
@@ -60,9 +64,29 @@ class Pair:
         """Number of classes."""
         return len(self.float[0]["metrics"]["clean"]["confusion"])
 
-    def ratio(self, measure: Callable[[dict], float]) -> float:
-        """A measure of the variant over that of the float file, means over seeds."""
-        return mean(map(measure, self.variant)) / mean(map(measure, self.float))
+    @property
+    def learnt(self) -> bool:
+        """Whether the float network has learnt its task: else it has nothing to lose, and nothing follows from it."""
+        return mean(map(quality, self.float)) >= 1 / self.classes + WORKS
+
+    @property
+    def apart(self) -> bool:
+        """Whether the variant was trained on, so that it and its twin differ by the chance of two trainings too."""
+        return self.form != "float"
+
+    def ratio(self, size: Callable[[dict], float]) -> float:
+        """A size of the variant over that of the float file, means over seeds."""
+        return mean(map(size, self.variant)) / mean(map(size, self.float))
+
+    def measured_ratio(self, measure: Callable[[dict], float]) -> float | None:
+        """As `ratio`, of a time or a memory: from seeds that had both on one kind of processor, None without any."""
+        both = [(a, b) for a, b in zip(self.variant, self.float, strict=True) if processor(a) == processor(b)]
+        return mean(measure(a) for a, _ in both) / mean(measure(b) for _, b in both) if both else None
+
+
+def processor(record: dict) -> str:
+    """What a record was timed on."""
+    return record["hardware"]["processor"]
 
 
 def quality(record: dict) -> float:
@@ -87,9 +111,10 @@ def size_of(what: str) -> Callable[[dict], float]:
 
 
 def pairs(evidence: Evidence) -> tuple[Pair, ...]:
-    """Every variant with its float file; none of a float network that is hardly better than naming one class.
+    """Every variant with its float file. All rules share one pairing.
 
-    ``tuned`` is no variant: it is what those that were trained on are compared with. All rules share one pairing.
+    ``tuned`` is no variant: it is what those that were trained on are compared with. Each step of a form trains on, so
+    that a form of two steps is compared with ``tuned+tuned``.
     """
     return evidence.once("pairs of variants", lambda: tuple(_paired(evidence)))
 
@@ -99,15 +124,16 @@ def _paired(evidence: Evidence) -> list[Pair]:
     for setting, variants in sorted(_runs(evidence).items(), key=str):
         floats = variants.get(("float", "float32", ()), {})
         for (form, recipe, further), by_seed in sorted(variants.items()):
-            if form == "tuned" or (form, recipe) in (("float", "float32"), ("float", "keras")):
+            as_long = "+".join("tuned" for _ in form.split("+"))
+            if form == as_long or (form, recipe) in (("float", "float32"), ("float", "keras")):
                 continue
-            twins = variants.get(("tuned", "float32", further), {}) if further else floats
+            twins = variants.get((as_long, "float32", further), {}) if further else floats
             seeds = sorted(by_seed.keys() & floats.keys())
             # A seed without its twin tells nothing of the answers; without any twin, times and sizes are left.
             seeds = [seed for seed in seeds if seed in twins] or seeds
-            whole = tuple(floats[seed] for seed in seeds)
-            if not seeds or mean(map(quality, whole)) < 1 / len(whole[0]["metrics"]["clean"]["confusion"]) + CLEARLY:
+            if not seeds:
                 continue
+            whole = tuple(floats[seed] for seed in seeds)
             dataset, network, _, size = setting[:4]
             name = f"{form} as {recipe}, {network} on {dataset} at {size} pixels"
             twin = tuple(twins[seed] for seed in seeds if seed in twins)
@@ -120,7 +146,7 @@ def noise(evidence: Evidence, measure: Callable[[dict], float]) -> float | None:
     """Largest ratio between files with the same operations, where it should be 1; None where there are no two.
 
     More training and zeros among the weights change no operation, so ``tuned`` and ``sparse`` are such files of the
-    float network, by the same recipe.
+    float network, by the same recipe. Only files that were timed on the same kind of processor are compared.
     """
     ratios = []
     for variants in _runs(evidence).values():
@@ -129,14 +155,16 @@ def noise(evidence: Evidence, measure: Callable[[dict], float]) -> float | None:
             if form != "float" and same_operations(form):
                 both = [(by_seed[seed], whole[seed]) for seed in by_seed.keys() & whole.keys()]
                 ratios += [
-                    measure(a) / measure(b) for a, b in both if not {"failed"} & {*a["parameters"], *b["parameters"]}
+                    measure(a) / measure(b)
+                    for a, b in both
+                    if processor(a) == processor(b) and not {"failed"} & {*a["parameters"], *b["parameters"]}
                 ]
     return max((max(ratio, 1 / ratio) for ratio in ratios), default=None)
 
 
-def less(ratio: float, noise: float | None) -> bool | None:
+def less(ratio: float | None, noise: float | None) -> bool | None:
     """Whether a ratio is below 1 by more than the noise and by 5 %; False if it is as clearly above; else None."""
-    if noise is None:
+    if ratio is None or noise is None:
         return None
     noise = max(noise, 1 / (1 - CLEARLY))
     return True if ratio <= 1 / noise else False if ratio >= noise else None
@@ -147,23 +175,55 @@ def same_operations(form: str) -> bool:
     return all(step.startswith(("tuned", "sparse", "float")) for step in form.split("+"))
 
 
-def change(evidence: Evidence, pair: Pair) -> tuple[float, Interval]:
-    """Balanced accuracy of the variant minus that of its twin, mean over seeds, and its 95 % interval.
+def gap(
+    labels: np.ndarray, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], *, apart: bool
+) -> tuple[float, Interval]:
+    """Balanced accuracy of some networks less that of others, mean over seeds, and its 95 % interval.
 
-    Images are drawn again, and both networks answer the same draw.
+    The wider of what the images say, which are drawn again and answered by both, and what the seeds say. As wide as can
+    be where networks were trained apart with fewer than 3 seeds: what they owe to the seed cannot be told then.
+
+    Parameters
+    ----------
+    labels : array of int, shape (n,)
+    ours, theirs : sequence of array, shape (n, classes)
+        Answers to the same images, one array a seed.
+    apart : bool
+        Whether ours and theirs of a seed were trained apart.
     """
-    stored = [evidence.predictions(record) for record in (*pair.variant, *pair.twin)]
-    labels = stored[0]["labels"]
-    right = np.stack([found["clean"].argmax(axis=1) == labels for found in stored], axis=1).astype(float)
-    mine = len(pair.variant)
-    gained = right[:, :mine].mean(axis=1) - right[:, mine:].mean(axis=1)
+    classes = np.eye(ours[0].shape[1])[labels]
+    right = (np.stack([one.argmax(axis=1) == labels for one in side]).astype(float) for side in (ours, theirs))
+    gained = np.subtract(*right)
 
-    def balanced(labels, gained):
-        counts = np.bincount(labels, minlength=pair.classes)
-        sums = np.bincount(labels, weights=gained, minlength=pair.classes)
-        return float(np.mean(sums / counts)) if counts.all() else None
+    def balanced(weights, gained):
+        with np.errstate(invalid="ignore"):  # a draw without some class is no number, and is left out
+            return ((weights * gained) @ classes / (weights @ classes)).mean(axis=-1)
 
-    return balanced(labels, gained), bootstrap(labels, gained, balanced, repeats=500)
+    by_seed = [float(balanced(np.ones(len(labels)), one)) for one in gained]
+    low, high = bootstrap_weighted(
+        lambda weights: balanced(weights, gained.mean(axis=0)), range(len(labels)), repeats=DRAWS
+    )
+    value, half = mean(by_seed), between_seeds(by_seed, apart=apart)
+    return value, Interval(min(low, value - half), max(high, value + half))
+
+
+def change(evidence: Evidence, pair: Pair) -> tuple[float, Interval]:
+    """Balanced accuracy of the variant less that of its twin, and its interval; see `gap`."""
+    mine, twins = ([evidence.predictions(record) for record in side] for side in (pair.variant, pair.twin))
+    answers = ([found["clean"] for found in side] for side in (mine, twins))
+    return gap(mine[0]["labels"], *answers, apart=pair.apart)
+
+
+def at_least(interval: Interval, bound: float) -> bool | None:
+    """Whether a difference is a bound or more, by both ends of its interval; None where it holds both answers."""
+    return True if interval.low >= bound else False if interval.high < bound else None
+
+
+def in_points(value: float, interval: Interval, seeds: int) -> str:
+    """A difference as text with its interval, or with what keeps it from having one."""
+    if np.isinf(interval.low):
+        return f"{points(value)}; networks trained apart take {FEWEST_SEEDS} seeds, not {seeds}"
+    return f"{points(value)} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
 
 
 def kept(evidence: Evidence, pair: Pair) -> tuple[bool | None, str]:
@@ -173,9 +233,8 @@ def kept(evidence: Evidence, pair: Pair) -> tuple[bool | None, str]:
     """
     if not pair.twin:
         return None, UNCOMPARED
-    value, (low, high) = evidence.once(("change", pair.name, pair.records), lambda: change(evidence, pair))
-    text = f"{points(value)} [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return (True if low >= -KEPT else False if high < -KEPT else None), text
+    value, interval = evidence.once(("change", pair.name, pair.records), lambda: change(evidence, pair))
+    return at_least(interval, -KEPT), in_points(value, interval, len(pair.variant))
 
 
 def all_of(parts: Iterable[bool | None]) -> bool | None:
@@ -190,7 +249,7 @@ def _runs(evidence: Evidence) -> dict[tuple, dict[tuple, dict[int, dict]]]:
     for record in evidence.records:
         p = record["parameters"]
         if record["experiment"] == "edge" and p.get("recipe"):
-            if "failed" in p and p["form"] in ("float", "tuned") and p["recipe"] == "float32":
+            if "failed" in p and {*p["form"].split("+")} <= {"float", "tuned"} and p["recipe"] == "float32":
                 continue  # there is nothing to compare with
             further = () if p["form"] == "float" else tuple(p[name] for name in FURTHER)
             variants = runs.setdefault(tuple(p[name] for name in SETTING), {})

@@ -14,8 +14,8 @@ from medtk import lab
 from medtk.data import CATALOG, Dataset, Split
 from medtk.errors import BadParameter, MedtkError
 from medtk.evaluation import intervals
-from medtk.lab import check_small, edge, edge_plots, edge_recording, edge_spec, edge_tables
-from medtk.reproduction import records
+from medtk.lab import check_small, edge, edge_aims, edge_plots, edge_recording, edge_spec, edge_tables
+from medtk.reproduction import provenance, records
 from medtk.settings import results_home
 
 SHAPE = (32, 32, 3)
@@ -186,21 +186,57 @@ def test_synthetic_images_are_never_recorded(monkeypatch, tmp_path):
 
 
 def test_aims_are_judged_against_the_wide_float_network():
-    made(kb=9000, right=90)
-    made(recipe="keras", kb=9500, ms=8, right=90)
-    made(recipe="int8", kb=400, ms=2, right=90, network="mobilenetv2_035")
-    made("filters0.5", "int8", kb=300, ms=1, right=88, network="mobilenetv2_035")
-    made(recipe="float16", kb=4500, ms=2, right=90)
-    table = edge_tables.targets()
-    assert table[["form", "met"]].to_numpy().tolist() == [["float", "4 of 4"], ["filters0.5", "2 of 4"]]
-    assert table["times smaller"].tolist() == ["22.5", "30.0"]
-    made(kb=4000, right=97, network="mobilenetv2_035")  # a better float network than the yardstick
-    table = edge_tables.targets()
-    assert table[["below the best", "met"]].to_numpy().tolist() == [["+7.0", "3 of 4"], ["+9.0", "2 of 4"]]
-    shown = edge_tables.yardsticks()
+    made(kb=9000, right=900, n=1000)
+    made(recipe="keras", kb=9500, ms=8, right=900, n=1000)
+    made(recipe="int8", kb=400, ms=2, right=900, n=1000, network="mobilenetv2_035")
+    made(recipe="weights_int4", kb=300, ms=1, right=880, n=1000, network="mobilenetv2_035")
+    made(recipe="dynamic_int8", kb=300, ms=1, right=890, n=1000, network="mobilenetv2_035")
+    made(recipe="float16", kb=4500, ms=2, right=900, n=1000)
+    table = edge_aims.targets()
+    found = table[["recipe", "met", "open"]].to_numpy().tolist()
+    # Ten images less are a point, and on other images half a point or two.
+    assert found == [["int8", "4 of 4", 0], ["dynamic_int8", "2 of 4", 2], ["weights_int4", "2 of 4", 0]]
+    assert table["times smaller"].tolist() == ["22.5", "30.0", "30.0"]
+    assert table["points lost"].tolist()[0] == "+0.0 [+0.0, +0.0]"
+    assert table["points lost"].tolist()[2].startswith("+2.0 [+1.")
+    made(kb=4000, right=970, n=1000, network="mobilenetv2_035")  # a better float network than the yardstick
+    table = edge_aims.targets()
+    assert [text.split()[0] for text in table["below the best"]] == ["+7.0", "+8.0", "+9.0"]
+    assert table["met"].tolist()[0] == "3 of 4"
+    shown = edge_aims.yardsticks()
     assert shown["network"].tolist() == ["MobileNetV2 of width 0.35", "MobileNetV2"]
-    assert shown["right"].tolist() == ["49 of 50, 48 of 50", "45 of 50, 45 of 50"]
-    assert edge_tables.yardsticks("dermamnist").empty
+    assert shown["right"].tolist() == ["485 of 500, 485 of 500", "450 of 500, 450 of 500"]
+    assert edge_aims.yardsticks("dermamnist").empty
+
+
+def test_what_was_trained_on_meets_no_aim_beside_a_network_that_was_not():
+    made(kb=9000, right=900, n=1000)
+    made(recipe="keras", kb=9500, ms=8, right=900, n=1000)
+    made("qat8", "int8", kb=400, ms=1, right=990, n=1000, network="mobilenetv2_035")
+    made("filters0.5+qat8", "int8", kb=300, ms=1, right=990, n=1000, network="mobilenetv2_035")
+
+    def shown():
+        table = edge_aims.targets().set_index("form")[["points lost", "below the best", "met", "open"]]
+        return {form: line.tolist() for form, line in table.iterrows()}
+
+    assert shown() == {form: ["–", "–", "2 of 4", 2] for form in ("qat8", "filters0.5+qat8")}
+    made("tuned", kb=9000, right=970, n=1000)
+    assert shown()["qat8"][2:] == ["4 of 4", 0] and shown()["qat8"][0].startswith("-2.0 [")
+    assert shown()["filters0.5+qat8"][0] == "–"  # two steps trained on twice as long
+    made("tuned+tuned", kb=9000, right=999, n=1000)
+    assert shown()["filters0.5+qat8"][0].startswith("+0.9 [") and shown()["filters0.5+qat8"][2:] == ["2 of 4", 2]
+
+
+def test_times_of_a_table_are_of_one_kind_of_processor(monkeypatch):
+    here = provenance.hardware()
+    made(ms=2), made(ms=4, seed=1), made(recipe="int8", ms=1)
+    monkeypatch.setattr(provenance, "hardware", lambda: here | {"processor": "another"})
+    made(ms=100, seed=2), made(recipe="float16", ms=100)
+    table = edge_tables.points(edge_tables.recorded("chest_xray")).set_index("recipe")
+    assert table["ms"].dropna().to_dict() == {"float32": 3, "int8": 1}
+    assert set(table["processor"]) == {here["processor"]} and table.loc["float32", "seeds"] == 3
+    shown = edge_tables.variants("chest_xray", "mobilenetv2")
+    assert shown.loc["float as float16", "ms"] == "–" and set(shown["measured on"]) == {here["processor"]}
 
 
 def test_each_class_has_its_share_and_its_interval_over_seeds():
@@ -243,7 +279,7 @@ def test_figures_are_drawn():
 
 
 def test_empty_ledger_gives_empty_tables():
-    assert edge_tables.variants("chest_xray", "tiny").empty and edge_tables.targets().empty
+    assert edge_tables.variants("chest_xray", "tiny").empty and edge_aims.targets().empty
     assert lab.edge_tables.points([]).empty
 
 
@@ -265,3 +301,8 @@ def test_exercises_take_right_answers_and_no_others(monkeypatch):
         check(answer)
         with pytest.raises(AssertionError, match="Not yet"):
             check(wrong[check])
+    for rounded in (np.ceil, np.floor):
+        with pytest.raises(AssertionError, match="Not yet"):
+            check_small.scale_and_zero(
+                lambda a, b, n, rounded=rounded: ((b - a) / (2**n - 1), rounded(-a * (2**n - 1) / (b - a)))
+            )

@@ -1,7 +1,6 @@
-"""The experiments around a small network: tiny settings, whole records, and the rules that read them."""
+"""The experiments around a small network: tiny settings and whole records."""
 
 import dataclasses
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,8 +12,7 @@ from medtk.errors import MedtkError
 from medtk.lab import edge_lessons, edge_systems, edge_systems_recording, edge_systems_tables, session
 from medtk.lab.edge_spec import Spec as TeacherSpec
 from medtk.lab.hospital_spec import Spec as FederatedSpec
-from medtk.reproduction import records, rules_lightweight_systems
-from medtk.reproduction.evidence import Evidence
+from medtk.reproduction import provenance, records
 
 TINY = small.Architecture(width=12, depth=3, size=16)  # just large enough for eight bits to save something
 
@@ -42,7 +40,7 @@ def complete(run, record):
     return record["metrics"]
 
 
-def test_a_lesson_compares_five_networks_on_the_same_images(run):
+def test_a_lesson_compares_five_networks_on_the_same_images(run, monkeypatch):
     grey = dataset(channels=3)
     teacher = TeacherSpec(dataset=grey.name, network="tiny", size=32, epochs=1)
     lesson = edge_lessons.Lesson(teacher, TINY, epochs=1, tune_epochs=1)
@@ -64,6 +62,12 @@ def test_a_lesson_compares_five_networks_on_the_same_images(run):
     ledger = edge_systems_tables.recorded("distillation")
     assert len(ledger) == 5 and set(ledger["setting"]) == {"x"} and set(ledger["least to most"]) == {"–"}
     assert edge_systems_tables.recorded("search").empty
+    here = record["hardware"]["processor"]
+    assert set(ledger["ms an image"].str.extract(r"\((.*)\)$")[0]) == {here}
+    monkeypatch.setattr(provenance, "hardware", lambda: record["hardware"] | {"processor": "another"})
+    other = edge_lessons.lesson_record(run, made, lesson, name="x-s1", runs=2)
+    (first, second) = (f"{one['metrics']['cost-teacher']['median_ms']:.3g}" for one in (record, other))
+    assert edge_systems_tables.recorded("distillation")["ms an image"][0] == f"{first} ({here}); {second} (another)"
     start = [w.copy() for w in made.networks["alone"].get_weights()]
     again = edge_lessons.taught(grey, lesson, progress=False)
     for one, two in zip(start, again.networks["alone"].get_weights(), strict=True):
@@ -172,99 +176,3 @@ def test_the_recorder_skips_what_is_there_and_refuses_synthetic_images(tmp_path,
     monkeypatch.setattr(session.Run, "load", lambda *_, **__: dataset())
     with pytest.raises(SystemExit, match="never recorded"):
         edge_systems_recording.main(["search", "breastmnist"])
-
-
-def record_of(experiment, name, **metrics):
-    return {"id": f"lightweight/{experiment}/{name}", "experiment": experiment, "metrics": metrics}
-
-
-def quality(value):
-    return {"balanced_accuracy": value}
-
-
-def judged(rule, *found, predictions=None):
-    given = None if predictions is None else lambda record: predictions
-    return [(case.name, case.holds) for case in rule(Evidence({}, list(found), given))]
-
-
-def said(right, n=100):
-    """Answers to `n` images of two classes in turn, of which those in `right` (a mask) are answered right."""
-    labels = np.arange(n) % 2
-    return np.eye(2)[np.where(right, labels, 1 - labels)] * 0.8 + 0.1
-
-
-def test_a_student_keeps_if_it_is_near_its_teacher_ahead_of_its_twin_and_small():
-    def lesson(name, taught, alone=0.80, ratio=10, teacher=0.90):
-        costs = {"cost-teacher": {"bytes": 1000 * ratio}, "cost-distilled": {"bytes": 1000}}
-        return record_of(
-            "distillation", name, teacher=quality(teacher), alone=quality(alone), clean=quality(taught), **costs
-        )
-
-    at = np.arange(100)
-    stored = {"labels": at % 2, "alone": said(at < 80), "clean": said(at < 89)}  # 9 images, all one way: p 0.004
-    judge = partial(judged, rules_lightweight_systems.student_keeps, predictions=stored)
-    assert judge(lesson("a-s0", 0.89)) == [("a", True)]
-    assert judge(lesson("a-s0", 0.85)) == [("a", False)]
-    assert judge(lesson("a-s0", 0.89, alone=0.895)) == [("a", False)]
-    assert judge(lesson("a-s0", 0.89, ratio=4)) == [("a", False)]
-    # A teacher that is behind the twin has nothing to pass on.
-    assert judge(lesson("a-s0", 0.89, teacher=0.80)) == [("a", None)]
-    # Nine images ahead and five behind are no difference.
-    few = stored | {"alone": said((at < 80) | (at >= 95))}
-    assert judged(rules_lightweight_systems.student_keeps, lesson("a-s0", 0.89), predictions=few) == [("a", None)]
-    # Seeds are one case, by their mean; other settings are another.
-    assert judge(lesson("a-s0", 0.91), lesson("a-s1", 0.86), lesson("b-s0", 0.5)) == [("a", True), ("b", False)]
-    assert judge(record_of("edge", "a-s0")) == []
-    assert judged(rules_lightweight_systems.student_keeps, lesson("a-s0", 0.89)) == []  # without predictions
-
-
-def test_a_search_has_to_beat_its_rivals_and_be_cheaper():
-    def searched(found, random=0.7, hand=0.8, macs=50, name="a-s0"):
-        costs = {"cost-nsga2": {"macs": macs}, "cost-by_hand": {"macs": 100}}
-        return record_of("search", name, clean=quality(found), random=quality(random), by_hand=quality(hand), **costs)
-
-    rule = rules_lightweight_systems.search_fits
-    assert judged(rule, searched(0.79)) == [("a", True)]
-    assert judged(rule, searched(0.77)) == [("a", False)]
-    assert judged(rule, searched(0.79, random=0.85)) == [("a", False)]
-    assert judged(rule, searched(0.9, macs=101)) == [("a", False)]
-    # As good as chance: open with one seed, and not ahead with two.
-    assert judged(rule, searched(0.79, random=0.79)) == [("a", None)]
-    assert judged(rule, *(searched(0.79, random=0.79, name=f"a-s{seed}") for seed in (0, 1))) == [("a", False)]
-
-
-def test_devices_and_averages_are_judged():
-    device = record_of("device", "a-s0", **{"small-int8-one_core": {"p95_ms": 90.0, "runs": 1}, "big-x": {"runs": 0}})
-    assert judged(rules_lightweight_systems.near_real_time, device) == [("a", None)]  # this machine is no phone
-    assert judged(rules_lightweight_systems.device_limits, device) == [("a", True)]
-    slow = record_of("device", "a-s0", **{"small-int8-one_core": {"p95_ms": 101.0, "runs": 1}})
-    assert judged(rules_lightweight_systems.near_real_time, slow) == [("a", False)]
-    assert judged(rules_lightweight_systems.device_limits, slow) == [("a", None)]
-    for averaged, holds in ((0.85, True), (0.84, False)):
-        found = record_of(
-            "federated", "a-s0", clean=quality(averaged), centralised=quality(0.9), traffic={"megabytes": 1}
-        )
-        found["parameters"] = {"partition": "dirichlet", "dirichlet_alpha": 0.5}
-        (case,) = rules_lightweight_systems.federated_small(Evidence({}, [found]))
-        assert case.holds is holds and case.detail.endswith("unevenly (Dirichlet 0.5)")
-
-
-def test_what_is_taken_over_has_to_rank_better_on_the_same_images():
-    labels = np.arange(200) % 2
-
-    def ranking(strength, seed=0):
-        noise = np.random.default_rng(seed).normal(size=200)
-        p = 1 / (1 + np.exp(-(strength * labels + noise)))
-        return np.stack([1 - p, p], axis=1)
-
-    def verdict(clean, scratch, taken=0.81):
-        found = record_of("transfer", "a-s0", clean=quality(taken), scratch=quality(0.5))
-        stored = {"labels": labels, "clean": clean, "scratch": scratch}
-        ((_, holds),) = judged(rules_lightweight_systems.transfer_adapts, found, predictions=stored)
-        return holds
-
-    assert verdict(ranking(3), ranking(1)) is True
-    assert verdict(ranking(1), ranking(3)) is False
-    assert verdict(ranking(1), ranking(1)) is False  # the same network gains nothing
-    assert verdict(ranking(1, 1), ranking(1, 2)) is None  # equally good: these images cannot tell
-    assert verdict(ranking(3), ranking(1), taken=0.54) is None  # and two networks that name one class have not learnt

@@ -94,6 +94,7 @@ WRONG = [
     (check.separable_cost, lambda k, before, after: 1 / after),
     (check.separable_cost, lambda k, before, after: 1 / before + 1 / k**2),
     (check.hypervolume, lambda points, corner: staircase(points, corner, carry=False)),
+    (check.hypervolume, lambda points, corner: staircase(points, (corner[0], 0.0), carry=True)),
     (check.hypervolume, lambda points, corner: max((corner[0] - c) * (q - corner[1]) for c, q in points)),
     (check.images_for_an_update, lambda loss, apart: 1.645**2 * apart / loss**2),
     (check.images_for_an_update, lambda loss, apart: 1.96**2 * (apart - loss**2) / loss**2),

@@ -299,6 +299,11 @@ def test_the_method_defends_if_the_best_attack_on_it_errs_more(decoder, holds):
         made.add(f"{defense}-{seed}", "inversion", p | {"defense": defense}, measured, seed=seed)
     case = next(case for case in errors.defends(made.evidence) if case.name == "MNIST, from activations")
     assert case.holds is holds
+    # Another setting is another case, however many images it has.
+    made.add("few", "inversion", p | {"defense": "none", "n_test": 5}, {"decoder/mse": noisy(0.1)[:5]})
+    made.add("few-pgsl", "inversion", p | {"defense": "pgsl", "n_test": 5}, {"decoder/mse": noisy(0.1)[:5]})
+    cases = [case for case in errors.defends(made.evidence) if case.name == "MNIST, from activations"]
+    assert len(cases) == 2 and cases[0].holds is holds
     one = Evidence({}, [r for r in made.records if r["seed"] == 0], lambda record: made.stored[record["id"]])
     assert next(case for case in errors.defends(one) if case.name == "MNIST, from activations").holds is None
 
