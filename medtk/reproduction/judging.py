@@ -72,8 +72,7 @@ def judge(cell: Cell, found: list[dict], read: Callable[[dict], Mapping] | None 
     }
     if not runs:
         return entry
-    whole = entry["n"] if METRICS[cell.metric].of == "images" else cell.of
-    interval = _interval(values, whole, cell.metric)
+    interval = _interval(values, [_taken_of(record, cell) for record in used], cell.metric)
     entry["low"], entry["high"] = interval or (None, None)
     entry["verdict"], entry["reason"] = _verdict(cell, used, entry, found, read)
     if not looking:
@@ -184,7 +183,7 @@ def _side_of(other: Cell, cell: Cell, runs: list[dict], entry: dict, found: list
     gains = [value_of(ours[seed], cell) - value_of(theirs[seed], other) for seed in seeds]
     if len(gains) >= paired.FEWEST_SEEDS:
         return _sign(*intervals.over_seeds(gains), 0.0)
-    if METRICS[cell.metric].kind == "number":
+    if METRICS[cell.metric].kind == "number" or entry["low"] is None:
         return None
     return _sign(*_ends(entry), mean(value_of(theirs[seed], other) for seed in seeds))
 
@@ -198,21 +197,39 @@ def _sign(low: float, high: float, reference: float) -> int:
     return (low > reference) - (high < reference)
 
 
-def _interval(values: list[float], whole: int | None, metric: str) -> intervals.Interval | None:
+def _taken_of(record: dict, cell: Cell) -> float | None:
+    """How many images a share or a count is taken of; None where it is of no number of them.
+
+    A precision is a share of the images that were called positive. An F1 is twice the hits over those called and those
+    that are positive, so nearly a share of half of both: a little less sure than it is.
+    """
+    if METRICS[cell.metric].of:
+        return images_of(record, cell) if METRICS[cell.metric].of == "images" else cell.of
+    entry = entry_of(record, cell)
+    if cell.metric not in ("precision", "f1") or "confusion" not in record["metrics"][entry["predictions"]]:
+        return None
+    counts, one = np.array(record["metrics"][entry["predictions"]]["confusion"]), entry["of"]
+    called, true = counts[:, one].sum(), counts[one].sum()
+    return float(called if cell.metric == "precision" else (called + true) / 2) or None
+
+
+def _interval(values: list[float], wholes: list[float | None], metric: str) -> intervals.Interval | None:
     """95 % interval for one more run; None with fewer than 3 runs of what is no share or count of images.
 
-    Of two runs the hull of Wilson's intervals: they see the same images, so they do not make a test set of twice the
-    size.
+    `wholes` are what `_taken_of` gives for each run. Of two runs the hull of Wilson's intervals: they see the same
+    images, so they do not make a test set of twice the size.
     """
     kind = METRICS[metric].kind
     if len(values) >= 3:
         low, high = intervals.over_seeds(values, LEVEL, "new_run")
         return intervals.Interval(max(0.0, low), min(1.0, high) if kind == "share" else high)
-    if whole is None or kind == "number":
+    if None in wholes or kind == "number":
         return None
-    scale = 1 if kind == "share" else whole
-    each = [intervals.wilson(value * whole / scale, whole, LEVEL) for value in values]
-    return intervals.Interval(scale * min(one.low for one in each), scale * max(one.high for one in each))
+    ends = []
+    for value, whole in zip(values, wholes, strict=True):
+        scale = 1 if kind == "share" else whole
+        ends += [scale * end for end in intervals.wilson(value * whole / scale, whole, LEVEL)]
+    return intervals.Interval(min(ends), max(ends))
 
 
 def _counted(runs: list[dict]) -> str:

@@ -5,6 +5,7 @@ import ledger
 import numpy as np
 import pytest
 
+from medtk.evaluation import intervals
 from medtk.reproduction import compare, pages, papers, records, rulebook
 from medtk.reproduction.evidence import Evidence, printed, reading
 from medtk.reproduction.quantities import one_answer
@@ -431,14 +432,52 @@ def test_an_exact_number_is_reproduced_by_one_run():
     assert entry["verdict"] == "differs" and "it is not reproduced" in entry["reason"]
 
 
-def test_recall_is_a_share_of_its_class_and_precision_of_nobody_knows_what():
+def counted(place, confusion, name="s0"):
+    """Record of the X-rays' second class, with its confusion matrix."""
+    metric = {"Precision": "precision", "Recall": "recall", "F1-Score": "f1"}[place[2].split(" / ")[1]]
+    found = measured("clustered_covid", (place, metric, 0.0), n=313, dataset="covid_xray_paper", name=name)
+    found["metrics"]["p0"], found["cells"][0]["of"] = {"confusion": confusion, "n": 313}, 1
+    return found
+
+
+def test_recall_is_a_share_of_its_class_and_precision_of_those_called():
     place = ("III", "X-ray / COVID-19", "Clustered / Recall")
     found = measured("clustered_covid", (place, "recall", 36 / 44), n=313, dataset="covid_xray_paper")
     entry = other("clustered_covid", place, found)
     assert entry["verdict"] == "reproduced" and entry["high"] - entry["low"] > 0.2  # 44 images, not 313
+    for column, share, n in (("Recall", 36 / 44, 44), ("Precision", 36 / 40, 40), ("F1-Score", 36 / 42, 42)):
+        place = ("III", "X-ray / COVID-19", f"Clustered / {column}")
+        entry = other("clustered_covid", place, counted(place, [[265, 4], [8, 36]]))
+        assert entry["ours"] == pytest.approx(share)
+        assert (entry["low"], entry["high"]) == pytest.approx(intervals.wilson(share * n, n))
+    # Nobody was called ill: a share of nothing.
     place = ("III", "X-ray / COVID-19", "Clustered / Precision")
-    found = measured("clustered_covid", (place, "precision", 0.9), n=313, dataset="covid_xray_paper")
-    assert other("clustered_covid", place, found)["low"] is None
+    entry = other("clustered_covid", place, counted(place, [[269, 0], [44, 0]]))
+    assert (entry["ours"], entry["low"]) == (0.0, None)
+
+
+def test_the_interval_of_an_f1_holds_what_other_images_give():
+    """Of a network that finds 8 of 10 ill and calls 1 of 10 of the others: at least 95 of 100 of them."""
+    random, place, held = np.random.default_rng(0), ("III", "X-ray / COVID-19", "Clustered / F1-Score"), 0
+    true = 2 * 0.8 * 44 / (0.8 * 44 + 0.1 * 269 + 44)
+    for _ in range(200):
+        hits, alarms = random.binomial(44, 0.8), random.binomial(269, 0.1)
+        entry = other(
+            "clustered_covid", place, counted(place, [[269 - int(alarms), int(alarms)], [44 - int(hits), int(hits)]])
+        )
+        held += entry["low"] <= true <= entry["high"]
+    assert held >= 190
+
+
+def test_the_side_of_a_number_without_interval_is_not_known():
+    ours, theirs = (("III", "X-ray / COVID-19", f"{setup} / Precision") for setup in ("Clustered", "Multi-modal"))
+    for confusion, verdict in (([[269, 0], [44, 0]], "not_testable"), ([[230, 39], [4, 40]], "direction")):
+        runs = [
+            counted(place, one, name)
+            for place, one, name in ((ours, confusion, "a0"), (theirs, [[150, 119], [22, 22]], "b0"))
+        ]
+        entry = other("clustered_covid", ours, *runs)
+        assert entry["verdict"] == verdict, entry["reason"]
 
 
 def test_larger_errors_are_judged_against_another_row():
