@@ -9,15 +9,17 @@ from medtk.data.dataset import Dataset, Split, subset
 from medtk.data.hospital_folders import load_hospitals, write_hospitals
 from medtk.data.loading import load
 from medtk.data.preprocessing import resize
-from medtk.data.regroup import regroup, seen_in_training
+from medtk.data.regroup import GROUPED, card_of, regroup, seen_in_training
 from medtk.data.sources import Status, fetch, find, verify
 
 __all__ = [
     "CATALOG",
+    "GROUPED",
     "Card",
     "Dataset",
     "Split",
     "Status",
+    "card_of",
     "fetch",
     "find",
     "hospitals",

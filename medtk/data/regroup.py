@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from medtk.data.catalog import CATALOG, Card
 from medtk.data.dataset import Dataset, Split
 from medtk.data.partition import hold_out
 from medtk.errors import BadParameter
+
+GROUPED = "-by-group"  # behind the name of a data set that was split again
 
 
 def regroup(dataset: Dataset, seed: int = 0) -> Dataset:
@@ -42,12 +45,17 @@ def regroup(dataset: Dataset, seed: int = 0) -> Dataset:
     said = f"Split again by group (seed {seed}): no group is in two splits."
     return replace(
         dataset,
-        name=f"{dataset.name}-by-group",
+        name=dataset.name + GROUPED,
         train=pool.take(rest[train]),
         val=pool.take(rest[val]),
         test=pool.take(test),
         note=f"{dataset.note} {said}".strip(),
     )
+
+
+def card_of(name: str) -> Card:
+    """Card of a data set by its name, also of one that was split again by group."""
+    return CATALOG[name.removesuffix(GROUPED)]
 
 
 def seen_in_training(dataset: Dataset) -> np.ndarray:

@@ -10,13 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 
 from medtk import training
-from medtk.data import CATALOG, Dataset, regroup
+from medtk.data import GROUPED, Dataset, card_of, regroup
 from medtk.defenses import adversarial, distillation
 from medtk.errors import DataUnavailable, MedtkError
 from medtk.lab import defended, session, stronger, transfer
 from medtk.settings import results_home
 
-GROUPED = "-by-group"
 EPSILON = 0.003  # of the strong attacks: the middle of the paper's range
 # A recording yet to be made: experiment, name of its record, number of its notebook, seed, and how to make it.
 Planned = tuple[str, str, str, int, Callable[[session.Run, Dataset], tuple[object, dict]]]
@@ -76,7 +75,7 @@ def strong_attacks(dataset: str, chosen: argparse.Namespace) -> Iterator[Planned
         def make(run, data, spec=spec, defense=defense):
             return stronger.record(run, data, spec, EPSILON, defense=defense)
 
-        n_test = CATALOG[dataset].counts["test"]
+        n_test = card_of(dataset).counts["test"]
         yield "attacks", stronger.record_name(dataset, n_test, spec, EPSILON, defense), "15", seed, make
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 
-from medtk.data import CATALOG
+from medtk.data import card_of
 from medtk.lab.adversarial_tables import Trained
 from medtk.lab.plots import PALETTE
 from medtk.reproduction.quantities import one_answer
@@ -30,7 +30,7 @@ def before_after(found: Sequence[Trained]) -> plt.Figure:
             pairs = [pair for pair in one.ways[way] if None not in pair]
             if pairs:
                 _row(axis, row, pairs, collapsed=all(one_answer(after) for _, after in one.ways["clean"]))
-                chance = 1 / len(CATALOG[one.data].class_names)
+                chance = 1 / len(card_of(one.data).class_names)
                 axis.plot([chance, chance], [row - 0.35, row + 0.35], color="0.6", linewidth=1, zorder=1)
         axis.set(title=way, xlabel="balanced accuracy", xlim=(-0.04, 1.04))
         axis.grid(axis="y", visible=False)

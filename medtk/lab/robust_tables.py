@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medtk import training
-from medtk.data import CATALOG
+from medtk.data import card_of
 from medtk.evaluation import intervals
 from medtk.reproduction import papers, records
 from medtk.reproduction.quantities import one_answer
@@ -189,7 +189,7 @@ def unlearnt() -> list[str]:
 
 def _learnt_nothing(record: dict) -> bool:
     """One answer, an AUC of one half, and while training no more right than the commonest class's share."""
-    clean, commonest = record["metrics"]["clean"], max(CATALOG[record["parameters"]["dataset"]].shares, default=0)
+    clean, commonest = record["metrics"]["clean"], max(card_of(record["parameters"]["dataset"]).shares, default=0)
     blind = one_answer(clean) and abs(clean["auc"] - 0.5) < 5e-4
     return blind and record["while_training"]["accuracy"] < commonest + 0.005
 

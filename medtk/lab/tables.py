@@ -108,7 +108,7 @@ def by_group(paper: str, dataset: str) -> pd.DataFrame:
     groups: dict[tuple, list[dict]] = {}
     for record in records.read_all(results_home()):
         name = record["data"]["name"]
-        if (record["paper"], record["experiment"]) == (paper, "transfer") and name in (dataset, f"{dataset}-by-group"):
+        if (record["paper"], record["experiment"]) == (paper, "transfer") and name in (dataset, dataset + data.GROUPED):
             p, metrics = record["parameters"], record["metrics"]
             split = "published" if name == dataset else "by group"
             setting = (p["network"], record["weights"]["source"], p["trainable"], p["scaling"], split)

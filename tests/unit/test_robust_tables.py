@@ -102,6 +102,8 @@ def test_the_register_says_where_both_sides_give_one_answer(home):
     # Only what got no further than the commonest class while it trained has learnt nothing.
     [said] = robust_tables.unlearnt()
     assert "normalisation held still: 1 of 1 learnt nothing" in said and "0.001" in said
+    transfer(home, CONSTANT, name="again", parameters=BASE | {"dataset": "breastmnist-by-group"}, seen=0.731)
+    assert len(robust_tables.unlearnt()) == 2
 
 
 def test_other_images_than_the_official_ones_are_named_in_every_table(home):
