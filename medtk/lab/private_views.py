@@ -145,7 +145,7 @@ def panels(runs: Mapping[str, Sequence[Kept]], *, dataset: Dataset | None = None
         for place, together in enumerate(by_promise(recorded)):
             level, epsilon = together[0][0]["parameters"]["level"], _epsilon(together[0][0])
             noise = "no noise" if math.isinf(epsilon) else f"ε = {epsilon:g}"
-            ticks.append("plain" if level == "none" else f"{PROMISES[level]}\n{noise}")
+            ticks.append("plain" if level == "none" else f"{PROMISES[level].removeprefix('each ')}\n{noise}")
             look = {"color": PALETTE[list(PROMISES).index(level)], "marker": MARKERS[list(PROMISES).index(level)]}
             for number, (record, kept) in enumerate(together):
                 beside, test = place + 0.15 * (number - (len(together) - 1) / 2), record["metrics"]["global"]
