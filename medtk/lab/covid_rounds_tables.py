@@ -16,6 +16,7 @@ from medtk.lab import covid, covid_communication, covid_rounds, tables
 from medtk.lab.covid_made import Made
 from medtk.lab.covid_rounds import LATE, MEMBERS, TREATMENTS
 from medtk.lab.covid_spec import COLUMNS, PAPER, SETTING, TITLES, WAYS
+from medtk.lab.pgsl_tables import spread
 from medtk.privacy import attack_success
 from medtk.reproduction import records
 from medtk.reproduction.rules_clustered_covid_rounds import round_megabytes
@@ -181,7 +182,8 @@ def recorded_fig_5() -> tuple[str, dict, dict, dict] | None:
 def recorded_late() -> pd.DataFrame:
     """The ledger's runs with a slow client: balanced accuracy after the same time.
 
-    Means over the seeds that every treatment of a setting has, since one seed's images are easier than another's.
+    Over the seeds that every treatment of a setting has, since one seed's images are easier than another's, as
+    `medtk.lab.pgsl_tables.spread` writes them.
     """
     groups: dict[tuple, dict[str, dict[int, dict[str, float]]]] = {}
     for record in ledger(LATE):
@@ -194,7 +196,8 @@ def recorded_late() -> pd.DataFrame:
         seeds = sorted(set.intersection(*({s for s in runs if set(runs[s]) == set(TITLES)} for runs in found.values())))
         for treatment in (name for name in TREATMENTS if name in found and seeds):
             line = {"setting": setting, "split by": split, "slow client": slow, "the server": TREATMENTS[treatment]}
-            line |= {TITLES[m]: f"{mean(found[treatment][seed][m] for seed in seeds):.1%}" for m in TITLES}
+            for m in TITLES:
+                line[TITLES[m]] = spread((found[treatment][seed][m] for seed in seeds), ".1%", within=(0, 1))
             lines.append(line | {"seeds": ", ".join(map(str, seeds))})
     return pd.DataFrame(lines)
 
