@@ -14,6 +14,7 @@ from medtk.evaluation import intervals
 from medtk.lab.plots import MARKERS, PALETTE, stamp
 from medtk.privacy.dp_fedavg import shares
 from medtk.reproduction import records
+from medtk.reproduction.rules_hospital import promised
 from medtk.settings import results_home
 
 PROMISES = {"none": "none", "record": "each image", "client": "each hospital"}
@@ -82,9 +83,7 @@ def by_promise(runs: Sequence[Kept]) -> list[list[Kept]]:
     """Runs that differ in nothing but the seed, together."""
     same: dict[tuple, list[Kept]] = {}
     for record, kept in runs:
-        # Who trains on how many images, and so the noise, comes from the deal, and that from the seed.
-        p = {name: v for name, v in record["parameters"].items() if name not in ("members", "noise_multipliers")}
-        same.setdefault(tuple(sorted((name, str(value)) for name, value in p.items())), []).append((record, kept))
+        same.setdefault(promised(record["parameters"]), []).append((record, kept))
     return list(same.values())
 
 

@@ -91,8 +91,7 @@ def judge(cell: Cell, found: list[dict], read: Callable[[dict], Mapping] | None 
 
 def _alike(record: dict, cell: Cell) -> bool:
     """Whether the network of a record gives every image the same answer."""
-    plain = _plain(record, cell)
-    return one_answer(record["metrics"][plain.condition])
+    return one_answer(record["metrics"][_plain(record, cell).condition])
 
 
 def _plain(record: dict, cell: Cell) -> paired.Side:

@@ -232,7 +232,7 @@ def noise_can_be_added(evidence: Evidence) -> list[Case]:
     """
     settings: dict[tuple, dict[int, dict]] = defaultdict(dict)
     for record in _private(evidence):
-        settings[_promised(record["parameters"])][record["seed"]] = record
+        settings[promised(record["parameters"])][record["seed"]] = record
     plain: dict[tuple, list[dict[int, dict]]] = defaultdict(list)
     for runs in settings.values():
         if _first(runs)["level"] == "none":
@@ -242,7 +242,7 @@ def noise_can_be_added(evidence: Evidence) -> list[Case]:
         p = _first(noisy)
         if p["epsilon"] is None:
             continue
-        control = settings.get(_promised(p | {"epsilon": None}))
+        control = settings.get(promised(p | {"epsilon": None}))
         for beside in [control] if control else plain[_without_noise(p)]:
             if not (seeds := sorted(set(noisy) & set(beside))):
                 continue
@@ -257,7 +257,8 @@ def noise_can_be_added(evidence: Evidence) -> list[Case]:
     return cases
 
 
-def _promised(p: dict) -> tuple:
+def promised(p: dict) -> tuple:
+    """All parameters of a private run that its seeds have in common."""
     # Who trains on how many images, and so the noise, comes from the deal, and that from the seed.
     return _setting({name: value for name, value in p.items() if name not in ("noise_multipliers", "members")})
 

@@ -200,10 +200,12 @@ def gap(
             return ((weights * gained) @ classes / (weights @ classes)).mean(axis=-1)
 
     by_seed = [float(balanced(np.ones(len(labels)), one)) for one in gained]
+    value, half = mean(by_seed), between_seeds(by_seed, apart=apart)
+    if np.isinf(half):  # whatever the images say
+        return value, Interval(-half, half)
     low, high = bootstrap_weighted(
         lambda weights: balanced(weights, gained.mean(axis=0)), range(len(labels)), repeats=DRAWS
     )
-    value, half = mean(by_seed), between_seeds(by_seed, apart=apart)
     return value, Interval(min(low, value - half), max(high, value + half))
 
 
