@@ -16,7 +16,6 @@ from medtk.lab import covid, covid_communication, covid_rounds, tables
 from medtk.lab.covid_made import Made
 from medtk.lab.covid_rounds import LATE, MEMBERS, TREATMENTS
 from medtk.lab.covid_spec import COLUMNS, PAPER, SETTING, TITLES, WAYS
-from medtk.lab.pgsl_tables import spread
 from medtk.privacy import attack_success
 from medtk.reproduction import records
 from medtk.reproduction.rules_clustered_covid_rounds import round_megabytes
@@ -183,7 +182,7 @@ def recorded_late() -> pd.DataFrame:
     """The ledger's runs with a slow client: balanced accuracy after the same time.
 
     Over the seeds that every treatment of a setting has, since one seed's images are easier than another's, as
-    `medtk.lab.pgsl_tables.spread` writes them.
+    `medtk.lab.tables.spread` writes them.
     """
     groups: dict[tuple, dict[str, dict[int, dict[str, float]]]] = {}
     for record in ledger(LATE):
@@ -197,7 +196,7 @@ def recorded_late() -> pd.DataFrame:
         for treatment in (name for name in TREATMENTS if name in found and seeds):
             line = {"setting": setting, "split by": split, "slow client": slow, "the server": TREATMENTS[treatment]}
             for m in TITLES:
-                line[TITLES[m]] = spread((found[treatment][seed][m] for seed in seeds), ".1%", within=(0, 1))
+                line[TITLES[m]] = tables.spread((found[treatment][seed][m] for seed in seeds), ".1%", within=(0, 1))
             lines.append(line | {"seeds": ", ".join(map(str, seeds))})
     return pd.DataFrame(lines)
 

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from medtk.evaluation.intervals import Interval
-from medtk.lab.edge_spec import NAMES, steps
+from medtk.lab.edge_spec import NAMES
 from medtk.lab.edge_tables import points, recorded
 from medtk.reproduction import records
-from medtk.reproduction.variants import at_least, gap, quality
+from medtk.reproduction.paired import balanced_gap
+from medtk.reproduction.variants import at_least, quality, trained_as_long
 from medtk.settings import results_home
 
 SMALLER, FASTER, WITHIN = 20, 4, 0.01
@@ -55,8 +56,8 @@ def targets(dataset: str = "chest_xray") -> pd.DataFrame:
         if smaller < SMALLER / 2 or not faster >= FASTER / 2:  # not a number: timed on another processor
             continue
         mine = runs[row["network"], row["form"], row["recipe"]]
-        as_long = "+".join("tuned" for _ in steps(row["form"])) or "float"
-        floats = {network: r for (network, form, recipe), r in runs.items() if (form, recipe) == (as_long, "float32")}
+        twin = (trained_as_long(row["form"]), "float32")
+        floats = {network: r for (network, *kind), r in runs.items() if tuple(kind) == twin}
         best = max(floats.values(), key=_quality, default={})
         changes = [_change(mine, floats.get("mobilenetv2", {})), _change(mine, best)]
         met = [smaller >= SMALLER, faster >= FASTER, *(change and at_least(change[1], -WITHIN) for change in changes)]
@@ -86,7 +87,7 @@ def _change(mine: dict[int, dict], yardstick: dict[int, dict]) -> tuple[float, I
         return None
     stored = [[records.load_predictions(side[seed], results_home()) for seed in seeds] for side in (mine, yardstick)]
     answers = ([found["clean"] for found in side] for side in stored)
-    return gap(stored[0][0]["labels"], *answers, apart=False)
+    return balanced_gap(stored[0][0]["labels"], *answers, apart=False)
 
 
 def _lost(change: tuple[float, Interval] | None) -> str:

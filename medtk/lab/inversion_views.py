@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medtk.data import Dataset
-from medtk.lab import pgsl_plots, pgsl_tables
+from medtk.lab import pgsl_plots, pgsl_tables, tables
 from medtk.lab.inversion_spec import DEFENSES
 from medtk.lab.pgsl_spec import PAPER, SIZES
 from medtk.lab.pgsl_tables import ERROR
@@ -141,7 +141,7 @@ def by_defense(found: Sequence[dict]) -> pd.DataFrame:
     who can still read that.
 
     ``read`` is the accuracy of the undefended network on images that the decoder rebuilt: do they still show the
-    class? Means with their spread as `medtk.lab.pgsl_tables.spread` writes it. The best attack is one that all seeds of
+    class? Means with their spread as `medtk.lab.tables.spread` writes it. The best attack is one that all seeds of
     the defence have: records of different days may have tried different ones.
     """
     groups: dict[tuple, list[dict]] = {}
@@ -164,8 +164,8 @@ def by_defense(found: Sequence[dict]) -> pd.DataFrame:
                 "balanced": f"{mean(run['server']['balanced_accuracy'] for run in runs):.1%}",
                 "commonest class": f"{max(map(sum, runs[0]['server']['confusion'])) / runs[0]['server']['n']:.1%}",
                 "nearest attack": ACTIVATIONS.get(strongest, "none that all seeds have"),
-                "SSIM": pgsl_tables.spread((one["ssim"] for one in nearest), ".3f", within=(0, 1)),
-                "MSE, 0 to 1": pgsl_tables.spread((one["mse"] for one in nearest), ".4f", within=ERROR),
+                "SSIM": tables.spread((one["ssim"] for one in nearest), ".3f", within=(0, 1)),
+                "MSE, 0 to 1": tables.spread((one["mse"] for one in nearest), ".4f", within=ERROR),
                 "read": _accuracy(runs, "read decoder"),
             }
         )
@@ -190,7 +190,7 @@ def verdict(found: Sequence[dict]) -> str:
     said = f"{found[0]['data']['name']}: the map was read in {len(read)} of {seeds}. "
     if read:
         on, off = (
-            pgsl_tables.spread((one[READERS[reader][place]]["mse"] for one, reader in read), ".4f", within=ERROR)
+            tables.spread((one[READERS[reader][place]]["mse"] for one, reader in read), ".4f", within=ERROR)
             for place in (1, 2)
         )
         said += f"There the error is {off} with the map taken off and {on} without;"
@@ -202,7 +202,7 @@ def verdict(found: Sequence[dict]) -> str:
 
 
 def _details(every: Sequence[dict]) -> list[str]:
-    left = pgsl_tables.spread((one["decoder"]["mse"] / one["mean"]["mse"] for one in every), ".0%", within=ERROR)
+    left = tables.spread((one["decoder"]["mse"] / one["mean"]["mse"] for one in every), ".0%", within=ERROR)
     lines = [
         f"The client's own attack moved its images by {_mse(every, 'attacked')} of squared error.",
         f"A decoder that knows the method leaves {left} of the mean image's error.",
@@ -211,7 +211,7 @@ def _details(every: Sequence[dict]) -> list[str]:
     for name, (how, _, subtracted) in READERS.items():
         runs = [one for one in every if name in one and subtracted in one]
         share = mean(one[name]["explained"] for one in runs) if runs else 0.0
-        alike = pgsl_tables.spread((one[name]["correlation"] for one in runs), ".2f")
+        alike = tables.spread((one[name]["correlation"] for one in runs), ".2f")
         much = "nothing" if abs(share) < 0.0005 else "less than nothing" if share < 0 else f"{share:.1%}"
         line = f"The map that he {how} explains {much} of the true one's squares, correlation {alike};"
         lines += [f"{line} taking it off leaves {_mse(runs, subtracted)}."] if runs else []
@@ -220,7 +220,7 @@ def _details(every: Sequence[dict]) -> list[str]:
 
 def _mse(every: Sequence[dict], name: str) -> str:
     """Squared error of an attack over the seeds that have it, a dash where none has."""
-    return pgsl_tables.spread((one[name]["mse"] for one in every if name in one), ".4f", within=ERROR)
+    return tables.spread((one[name]["mse"] for one in every if name in one), ".4f", within=ERROR)
 
 
 def depth(found: Sequence[dict], *, dataset: Dataset | None = None) -> plt.Figure:
@@ -252,7 +252,7 @@ def depth(found: Sequence[dict], *, dataset: Dataset | None = None) -> plt.Figur
 
 
 def attributes(found: Sequence[dict]) -> pd.DataFrame:
-    """Accuracy of attribute inference by place, as `medtk.lab.pgsl_tables.spread` writes it.
+    """Accuracy of attribute inference by place, as `medtk.lab.tables.spread` writes it.
 
     A line an attribute and defence; a dash for places that were not asked with it.
     """
@@ -286,4 +286,4 @@ def _small(error: float) -> str:
 
 def _accuracy(runs: Sequence[dict], name: str) -> str:
     some = [run[name] for run in runs if name in run]
-    return pgsl_tables.spread((one["accuracy"] for one in some), ".1%", n=some[0]["n"] if some else 0, within=(0, 1))
+    return tables.spread((one["accuracy"] for one in some), ".1%", n=some[0]["n"] if some else 0, within=(0, 1))

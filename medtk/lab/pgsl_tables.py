@@ -1,14 +1,15 @@
 """Tables of chapters 31, 32 and 34: errors of images, streams by whose label was attacked, the ledger."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean
 
 import pandas as pd
 
-from medtk.evaluation.intervals import over_seeds, wilson
+from medtk.evaluation.intervals import wilson
 from medtk.lab.pgsl_spec import PAPER, STREAM_ROWS
 from medtk.lab.robust_tables import change
+from medtk.lab.tables import spread
 from medtk.reproduction import records
 from medtk.reproduction.paired import LEARNED, UNTOLD
 from medtk.settings import results_home
@@ -181,25 +182,6 @@ def defences(points: pd.DataFrame) -> pd.DataFrame:
         line["points beside none"] = spread(100 * (both["accuracy"] - both["accuracy of none"]), "+.1f")
         lines.append(line | {"SSIM beside none": spread(both["SSIM"] - both["SSIM of none"], "+.3f")})
     return pd.DataFrame(lines)
-
-
-def spread(values: Iterable[float], form: str, *, n: int = 0, within: tuple = (-float("inf"), float("inf"))) -> str:
-    """A mean over seeds, with how far it could be off.
-
-    Two values: their range, as ``(low to high)``. Three or more: the 95 % interval of the mean over seeds, Student's t,
-    as ``[low, high]``, cut off at the ends of `within`. One value: Wilson's interval for a share of `n` images, if `n`
-    is given. No value: a dash.
-    """
-    values = [float(value) for value in values]
-    if not values:
-        return "–"
-    said = f"{mean(values):{form}}"
-    if len(values) == 2:
-        return f"{said} ({min(values):{form}} to {max(values):{form}})"
-    if len(values) == 1 and not n:
-        return said
-    low, high = over_seeds(values) if len(values) > 2 else wilson(round(values[0] * n), n)
-    return f"{said} [{max(low, within[0]):{form}}, {min(high, within[1]):{form}}]"
 
 
 def against_none() -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Tables that set the paper, the ledger and the present run side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import mean
 
 import numpy as np
@@ -146,6 +146,25 @@ def seen_or_not(paper: str, dataset: Dataset) -> pd.DataFrame:
             line[f"balanced, {what}"] = f"{mean(float(np.mean(one)) for one in each):.1%}" if each else "–"
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def spread(values: Iterable[float], form: str, *, n: int = 0, within: tuple = (-float("inf"), float("inf"))) -> str:
+    """A mean over seeds, with how far it could be off.
+
+    Two values: their range, as ``(low to high)``. Three or more: the 95 % interval of the mean over seeds, Student's t,
+    as ``[low, high]``, cut off at the ends of `within`. One value: Wilson's interval for a share of `n` images, if `n`
+    is given. No value: a dash.
+    """
+    values = [float(value) for value in values]
+    if not values:
+        return "–"
+    said = f"{mean(values):{form}}"
+    if len(values) == 2:
+        return f"{said} ({min(values):{form}} to {max(values):{form}})"
+    if len(values) == 1 and not n:
+        return said
+    low, high = intervals.over_seeds(values) if len(values) > 2 else intervals.wilson(round(values[0] * n), n)
+    return f"{said} [{max(low, within[0]):{form}}, {min(high, within[1]):{form}}]"
 
 
 def conditions(kept: dict[str, dict], ways: dict[str, str]) -> pd.DataFrame:

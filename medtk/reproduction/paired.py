@@ -90,8 +90,51 @@ def answers(evidence: Evidence, one: Side, other: Side) -> tuple[np.ndarray, np.
     return _both(evidence, one, other, right)
 
 
+def balanced_answers(evidence: Evidence, one: Side, other: Side) -> tuple[np.ndarray, np.ndarray] | None:
+    """As `answers`, as values whose mean is the balanced accuracy; see `balanced`."""
+    found, labels = answers(evidence, one, other), evidence.predictions(one.record)["labels"]
+    return None if found is None else tuple(balanced(labels[: len(right)], right) for right in found)
+
+
+def balanced(labels: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Values of images whose mean is the balanced accuracy, and which spread as the answers do within a class.
+
+    How many images of each class a test set has is taken as given, so that how far classes differ is no chance.
+
+    Parameters
+    ----------
+    labels, right : array, shape (n,)
+        Classes, and whether each image was answered rightly.
+    """
+    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    shares = np.bincount(classes, right) / sizes
+    return shares.mean() + (right - shares[classes]) * len(labels) / (len(sizes) * sizes[classes])
+
+
+def balanced_gap(
+    labels: np.ndarray, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], *, apart: bool
+) -> tuple[float, intervals.Interval]:
+    """Balanced accuracy of some networks less that of others, mean over seeds, and its 95 % interval; see `span`.
+
+    Parameters
+    ----------
+    labels : array of int, shape (n,)
+        Of images that every seed has met.
+    ours, theirs : sequence of array, shape (n, classes)
+        Answers to them, one array a seed.
+    apart : bool
+        Whether ours and theirs of a seed were trained apart.
+    """
+    sides = ([balanced(labels, one.argmax(axis=1) == labels) for one in side] for side in (ours, theirs))
+    gained = np.subtract(*map(np.stack, sides))
+    return float(gained.mean()), intervals.Interval(*span(gained, shared=True, apart=apart))
+
+
 def pairs(read, evidence: Evidence, ours: dict[int, Side], theirs: dict[int, Side]) -> Pairs | None:
-    """Values of both sides, read by `errors` or `answers`, for each common seed; None if an image set differs."""
+    """Values of both sides for each common seed; None if an image set differs.
+
+    They are read by `errors`, `answers` or `balanced_answers`.
+    """
     seeds = sorted(ours.keys() & theirs.keys())
     found = [read(evidence, ours[seed], theirs[seed]) for seed in seeds]
     if not found or any(pair is None for pair in found):

@@ -182,7 +182,7 @@ def _at_most_below(
     """
     below = mean(_balanced(theirs[seed]) for seed in ours)
     text = f"{percent(mean(map(_balanced, ours.values())))} less {percent(below)}"
-    found = None if evidence.predictions is None else paired.pairs(_balanced_answers, evidence, ours, theirs)
+    found = None if evidence.predictions is None else paired.pairs(paired.balanced_answers, evidence, ours, theirs)
     if found is None:
         return None, f"{text}, not on the same images"
     low, high = paired.gap(found)
@@ -192,14 +192,6 @@ def _at_most_below(
     if below < poor:
         return None, f"{text}, poor itself"
     return (True if low > -NEAR else None), text
-
-
-def _balanced_answers(evidence: Evidence, one: Side, other: Side) -> tuple[np.ndarray, np.ndarray] | None:
-    """Right answers, weighted so that their mean is the balanced accuracy."""
-    found = paired.answers(evidence, one, other)
-    labels = evidence.predictions(one.record)["labels"]
-    each = np.bincount(labels)[labels] * len(np.unique(labels)) / len(labels)
-    return None if found is None else tuple(right / each for right in found)
 
 
 def weights_are_private(evidence: Evidence) -> list[Case]:

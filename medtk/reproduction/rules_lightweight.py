@@ -12,7 +12,7 @@ import numpy as np
 
 from medtk.evaluation.intervals import mcnemar
 from medtk.reproduction.evidence import Case, Evidence, percent, points
-from medtk.reproduction.paired import FEWEST_SEEDS, between_seeds
+from medtk.reproduction.paired import FEWEST_SEEDS, balanced_gap, between_seeds
 from medtk.reproduction.variants import (
     KEPT,
     UNCOMPARED,
@@ -20,7 +20,6 @@ from medtk.reproduction.variants import (
     Pair,
     all_of,
     at_least,
-    gap,
     kept,
     less,
     memory,
@@ -261,7 +260,7 @@ def _beats(evidence: Evidence, rival: Pair, pair: Pair, unsteady: float | None) 
         return None
     mine, others = ([evidence.predictions(side[seed]) for seed in seeds] for side in (ours, theirs))
     answers = ([found["clean"] for found in side] for side in (mine, others))
-    better = at_least(gap(mine[0]["labels"], *answers, apart=True)[1], KEPT)
+    better = at_least(balanced_gap(mine[0]["labels"], *answers, apart=True)[1], KEPT)
     smaller = _mean(rival, size_of("deflated_bytes")) <= _mean(pair, size_of("deflated_bytes"))
     timed = [(time(ours[s]), time(theirs[s])) for s in seeds if processor(ours[s]) == processor(theirs[s])]
     ratio = mean(a for a, _ in timed) / mean(b for _, b in timed) if timed else None

@@ -1,24 +1,23 @@
 """Recorded variants of small networks, each beside the float file that it comes from, and how sure a difference is.
 
-Three kinds of chance are kept apart. Which images are in the test set is answered by drawing them again. What a network
-owes to its seed is answered by several seeds, where two networks were trained apart. What else a machine did while it
-was timed is answered by files with the same operations, which should take the same time.
+Three kinds of chance are kept apart. Which images are in the test set is answered by how far answers spread within
+a class. What a network owes to its seed is answered by several seeds, where two networks were trained apart. What else
+a machine did while it was timed is answered by files with the same operations, which should take the same time.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import mean
 
 import numpy as np
 
-from medtk.evaluation.intervals import Interval, bootstrap_weighted
+from medtk.evaluation.intervals import Interval
 from medtk.reproduction.evidence import Evidence, points
-from medtk.reproduction.paired import FEWEST_SEEDS, between_seeds
+from medtk.reproduction.paired import FEWEST_SEEDS, balanced_gap
 
 KEPT = 0.02  # of balanced accuracy: as good
 WORKS = 0.15  # of balanced accuracy, above naming one class: a network that has learnt its task
 CLEARLY = 0.05  # of a time or a memory: a smaller difference is none
-DRAWS = 2000  # of the test images: with a few hundred, an end of an interval would depend on their seed
 SETTING = ("dataset", "network", "weights", "size", "epochs", "learning_rate")
 FURTHER = ("tune_epochs", "tune_learning_rate")  # of what comes after the float network
 UNCOMPARED = "the float network after as much more training is not recorded"
@@ -124,10 +123,10 @@ def _paired(evidence: Evidence) -> list[Pair]:
     for setting, variants in sorted(_runs(evidence).items(), key=str):
         floats = variants.get(("float", "float32", ()), {})
         for (form, recipe, further), by_seed in sorted(variants.items()):
-            as_long = "+".join("tuned" for _ in form.split("+"))
-            if form == as_long or (form, recipe) in (("float", "float32"), ("float", "keras")):
+            as_long = trained_as_long(form)
+            if form == as_long and (form != "float" or recipe in ("float32", "keras")):
                 continue
-            twins = variants.get((as_long, "float32", further), {}) if further else floats
+            twins = variants.get((as_long, "float32", further), {})
             seeds = sorted(by_seed.keys() & floats.keys())
             # A seed without its twin tells nothing of the answers; without any twin, times and sizes are left.
             seeds = [seed for seed in seeds if seed in twins] or seeds
@@ -140,6 +139,11 @@ def _paired(evidence: Evidence) -> list[Pair]:
             mine = tuple(by_seed[seed] for seed in seeds)
             found.append(Pair(name, form, recipe, dataset, network, size, mine, whole, twin))
     return found
+
+
+def trained_as_long(form: str) -> str:
+    """Form of the float network after as much more training as another form had: a step of ``tuned`` for each step."""
+    return form if form == "float" else "+".join("tuned" for _ in form.split("+"))
 
 
 def noise(evidence: Evidence, measure: Callable[[dict], float]) -> float | None:
@@ -175,45 +179,11 @@ def same_operations(form: str) -> bool:
     return all(step.startswith(("tuned", "sparse", "float")) for step in form.split("+"))
 
 
-def gap(
-    labels: np.ndarray, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], *, apart: bool
-) -> tuple[float, Interval]:
-    """Balanced accuracy of some networks less that of others, mean over seeds, and its 95 % interval.
-
-    The wider of what the images say, which are drawn again and answered by both, and what the seeds say. As wide as can
-    be where networks were trained apart with fewer than 3 seeds: what they owe to the seed cannot be told then.
-
-    Parameters
-    ----------
-    labels : array of int, shape (n,)
-    ours, theirs : sequence of array, shape (n, classes)
-        Answers to the same images, one array a seed.
-    apart : bool
-        Whether ours and theirs of a seed were trained apart.
-    """
-    classes = np.eye(ours[0].shape[1])[labels]
-    right = (np.stack([one.argmax(axis=1) == labels for one in side]).astype(float) for side in (ours, theirs))
-    gained = np.subtract(*right)
-
-    def balanced(weights, gained):
-        with np.errstate(invalid="ignore"):  # a draw without some class is no number, and is left out
-            return ((weights * gained) @ classes / (weights @ classes)).mean(axis=-1)
-
-    by_seed = [float(balanced(np.ones(len(labels)), one)) for one in gained]
-    value, half = mean(by_seed), between_seeds(by_seed, apart=apart)
-    if np.isinf(half):  # whatever the images say
-        return value, Interval(-half, half)
-    low, high = bootstrap_weighted(
-        lambda weights: balanced(weights, gained.mean(axis=0)), range(len(labels)), repeats=DRAWS
-    )
-    return value, Interval(min(low, value - half), max(high, value + half))
-
-
 def change(evidence: Evidence, pair: Pair) -> tuple[float, Interval]:
-    """Balanced accuracy of the variant less that of its twin, and its interval; see `gap`."""
+    """Balanced accuracy of the variant less that of its twin, and its interval; see `paired.balanced_gap`."""
     mine, twins = ([evidence.predictions(record) for record in side] for side in (pair.variant, pair.twin))
     answers = ([found["clean"] for found in side] for side in (mine, twins))
-    return gap(mine[0]["labels"], *answers, apart=pair.apart)
+    return balanced_gap(mine[0]["labels"], *answers, apart=pair.apart)
 
 
 def at_least(interval: Interval, bound: float) -> bool | None:
@@ -229,13 +199,10 @@ def in_points(value: float, interval: Interval, seeds: int) -> str:
 
 
 def kept(evidence: Evidence, pair: Pair) -> tuple[bool | None, str]:
-    """Whether at most 2 points of balanced accuracy are lost: at both ends of the interval of the change, or open.
-
-    Several claims ask it of the same pair; images are drawn again for the first of them.
-    """
+    """Whether at most 2 points of balanced accuracy are lost: at both ends of the interval of the change, or open."""
     if not pair.twin:
         return None, UNCOMPARED
-    value, interval = evidence.once(("change", pair.name, pair.records), lambda: change(evidence, pair))
+    value, interval = change(evidence, pair)
     return at_least(interval, -KEPT), in_points(value, interval, len(pair.variant))
 
 

@@ -11,7 +11,7 @@ from medtk import split_learning as sl
 from medtk.data import CATALOG, Dataset, Split
 from medtk.errors import BadParameter, UnknownName
 from medtk.evaluation import intervals
-from medtk.lab import check_pgsl, pgsl, pgsl_images, pgsl_plots, pgsl_spec, pgsl_tables, session
+from medtk.lab import check_pgsl, pgsl, pgsl_images, pgsl_plots, pgsl_spec, pgsl_tables, session, tables
 from medtk.lab.pgsl_spec import Spec
 from medtk.reproduction import papers, records
 from medtk.reproduction.quantities import one_answer
@@ -205,11 +205,11 @@ def test_defences_are_compared_on_the_seeds_that_both_have():
 
 
 def test_a_mean_says_how_far_its_seeds_are_apart():
-    assert pgsl_tables.spread([], ".1f") == "–" and pgsl_tables.spread([0.5], ".1f") == "0.5"
-    assert pgsl_tables.spread([0.5, 1.0], ".2f") == "0.75 (0.50 to 1.00)"
+    assert tables.spread([], ".1f") == "–" and tables.spread([0.5], ".1f") == "0.5"
+    assert tables.spread([0.5, 1.0], ".2f") == "0.75 (0.50 to 1.00)"
     low, high = intervals.over_seeds([1.0, 2.0, 6.0])
-    assert pgsl_tables.spread([1, 2, 6], ".2f") == f"3.00 [{low:.2f}, {high:.2f}]"
-    assert pgsl_tables.spread([1, 2, 6], ".2f", within=(0, 7)) == "3.00 [0.00, 7.00]"
+    assert tables.spread([1, 2, 6], ".2f") == f"3.00 [{low:.2f}, {high:.2f}]"
+    assert tables.spread([1, 2, 6], ".2f", within=(0, 7)) == "3.00 [0.00, 7.00]"
 
 
 def test_checks_tell_right_from_wrong(monkeypatch, capsys):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from lightweight_records import evidence, failed, made
 
-from medtk.reproduction import compare, papers, provenance, records, rules_lightweight, variants
+from medtk.reproduction import compare, paired, papers, provenance, records, rules_lightweight, variants
 from medtk.reproduction.evidence import reading
 from medtk.settings import results_home
 
@@ -57,7 +57,7 @@ def test_rules_on_made_records():
     assert verdicts[texts["edge_latency"]] == "not_testable"
 
 
-def test_claims_share_one_pairing_one_draw_a_pair_and_one_reading_a_record(monkeypatch):
+def test_claims_share_one_pairing_and_one_reading_a_record(monkeypatch):
     many()
 
     def spied(module, name, what):
@@ -66,13 +66,12 @@ def test_claims_share_one_pairing_one_draw_a_pair_and_one_reading_a_record(monke
         monkeypatch.setattr(module, name, lambda *given: seen.append(what(*given)) or whole(*given))
         return seen
 
-    changed = spied(variants, "change", lambda _, pair: pair.name)
     read = spied(records, "load_predictions", lambda record, home: record["id"])
-    paired = spied(variants, "_paired", id)
+    put_together = spied(variants, "_paired", id)
     home = results_home()
     shared = compare.claims(records.read_all(home), home, ["lightweight"])
-    assert len(changed) == len(set(changed)) == 5 and len(read) == len(set(read)) > 5
-    assert len(paired) == 2  # of the records, and of what the paper printed, which is nothing
+    assert len(read) == len(set(read)) > 5
+    assert len(put_together) == 2  # of the records, and of what the paper printed, which is nothing
     # Each rule alone, with evidence of its own, says the same.
     for claim in papers.load("lightweight").claims:
         if hasattr(rules_lightweight, claim.rule):
@@ -159,13 +158,13 @@ def test_an_interval_is_the_wider_of_images_and_seeds():
         return np.eye(2)[np.where(np.arange(200) < right, labels, 1 - labels)]
 
     ours, theirs = [said(180), said(184), said(176)], [said(160)] * 3
-    value, images = variants.gap(labels, ours[:1], theirs[:1], apart=False)
+    value, images = paired.balanced_gap(labels, ours[:1], theirs[:1], apart=False)
     assert value == pytest.approx(0.1) and 0.05 < images.low < 0.1 < images.high < 0.15
-    value, seeds = variants.gap(labels, ours, theirs, apart=True)
+    value, seeds = paired.balanced_gap(labels, ours, theirs, apart=True)
     # Student's t: 4.303 standard deviations (2 points) over the root of 3.
     assert value == pytest.approx(0.1) and seeds.high == pytest.approx(0.1 + 4.303 * 0.02 / 3**0.5, abs=1e-4)
-    assert variants.gap(labels, ours[:2], theirs[:2], apart=True)[1] == (-np.inf, np.inf)
-    assert variants.gap(labels, ours[:2], theirs[:2], apart=False)[1].low > 0.05
+    assert paired.balanced_gap(labels, ours[:2], theirs[:2], apart=True)[1] == (-np.inf, np.inf)
+    assert paired.balanced_gap(labels, ours[:2], theirs[:2], apart=False)[1].low > 0.05
 
 
 def test_two_steps_are_compared_with_as_long_a_training():
