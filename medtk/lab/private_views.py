@@ -14,7 +14,7 @@ from medtk.evaluation import intervals
 from medtk.lab.plots import MARKERS, PALETTE, stamp
 from medtk.privacy.dp_fedavg import shares
 from medtk.reproduction import records
-from medtk.reproduction.rules_hospital import promised
+from medtk.reproduction.rules_hospital_privacy import promised
 from medtk.settings import results_home
 
 PROMISES = {"none": "none", "record": "each image", "client": "each hospital"}

@@ -12,6 +12,7 @@ from medtk.reproduction import (
     rules_clustered_covid_rounds,
     rules_defenses,
     rules_hospital,
+    rules_hospital_privacy,
     rules_lightweight,
     rules_lightweight_systems,
     rules_pgsl,
@@ -26,7 +27,7 @@ BOOKS = {
     "clustered_covid": (rules_clustered_covid, rules_clustered_covid_rounds),
     "pgsl": (rules_pgsl, rules_pgsl_errors),
     "lightweight": (rules_lightweight, rules_lightweight_systems),
-    "hospital": (rules_hospital,),
+    "hospital": (rules_hospital, rules_hospital_privacy),
 }
 
 

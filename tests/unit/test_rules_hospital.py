@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medtk.reproduction import papers, rules_hospital
+from medtk.reproduction import papers, rules_hospital, rules_hospital_privacy
 from medtk.reproduction.evidence import Evidence, Run, printed
 
 
@@ -199,7 +199,7 @@ def test_weights_are_not_private_where_losses_give_members_away(shift, holds):
     draw = np.random.default_rng(0).normal(size=(2, 300)) + 5
     losses = {"members/loss": draw[0] - shift, "others/loss": draw[1]}
     records = [private("none", None, 0.8), private("record", 8.0, 0.8)]
-    (case,) = rules_hospital.weights_are_private(Evidence({}, records, lambda record: losses))
+    (case,) = rules_hospital_privacy.weights_are_private(Evidence({}, records, lambda record: losses))
     assert case.holds is holds and case.records == ("noneNone-0",)
 
 
@@ -208,7 +208,9 @@ def thrice(level, epsilon, *balanced, **changes):
 
 
 def noise(*runs):
-    return [(case.holds, case.detail) for case in rules_hospital.noise_can_be_added(Evidence({}, runs, answers))]
+    return [
+        (case.holds, case.detail) for case in rules_hospital_privacy.noise_can_be_added(Evidence({}, runs, answers))
+    ]
 
 
 def test_noise_is_judged_against_the_network_without_it():
