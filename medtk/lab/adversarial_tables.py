@@ -40,15 +40,17 @@ class Trained:
 def trained_further(epsilon: float) -> Iterator[Trained]:
     """Every recorded adversarial training with the network that it started from, over the seeds that both have.
 
+    A seed gives another network on another kind of processor, so both records must name the same.
+
     The networks as training left them, which answer the paper's cells, and with their normalisation statistics
     measured again, which alone meet many steps of `epsilon`.
     """
     transfers = [run for runs in robust_tables.recorded("transfer") for run in runs]
-    starts = {(_start(run), run["seed"]): run["metrics"] for run in transfers}
+    starts = {_start(run): run["metrics"] for run in transfers}
     at = transfer.condition(epsilon)
     for runs in robust_tables.recorded("adversarial"):
         p = runs[0]["parameters"]
-        pairs = [(starts[_start(r), r["seed"]], r["metrics"]) for r in runs if (_start(r), r["seed"]) in starts]
+        pairs = [(starts[_start(r)], r["metrics"]) for r in runs if _start(r) in starts]
         for state, named in (("as left", str), ("measured again", reestimated)):
             if not pairs or any(named("clean") not in metrics for pair in pairs for metrics in pair):
                 continue
@@ -111,8 +113,9 @@ def crafting_modes(epsilon: float) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _start(record: dict) -> str:
-    return robust_tables.setting(record, CHOICES)
+def _start(record: dict) -> tuple[str, int, str]:
+    """What the network that a run starts from depends on."""
+    return robust_tables.setting(record, CHOICES), record["seed"], record["hardware"]["processor"]
 
 
 def method(p: dict) -> str:

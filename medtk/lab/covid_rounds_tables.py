@@ -222,26 +222,26 @@ def recorded_recognised() -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def barely_learned() -> str:
-    """A sentence on how little the networks that the ledger's attacks asked have learned, from their training images.
+def beside_a_coin() -> str:
+    """A sentence on the loss that the networks which the ledger's attacks asked have on their own training images.
 
-    A network whose loss on the very images that it was trained on is more than half of a coin's has barely learned.
+    One with more than half of a coin's loss there is unsure of its answers, though it may rank the images well.
     """
-    barely, others = [], 0
+    unsure, others = [], 0
     for record in ledger(MEMBERS):
         p, loss = record["parameters"], records.load_predictions(record, results_home())["members/loss"].mean()
         if loss > COIN / 2:
-            barely.append(f"{TITLES[p['modality']]} by {p['split']} (seed {record['seed']}): {loss:.3f}")
+            unsure.append(f"{TITLES[p['modality']]} by {p['split']} (seed {record['seed']}): {loss:.3f}")
         else:
             others += 1
-    if not barely and not others:
+    if not unsure and not others:
         return "No attack is recorded yet."
     coin = f"A coin between two classes has a loss of ln 2 = {COIN:.3f}."
-    if not barely:
+    if not unsure:
         return f"{coin} All {others} networks attacked have less than half of that on the images they were trained on."
     return (
-        f"{coin} In {len(barely)} of {len(barely) + others} cases the network attacked has more than half of that on "
-        f"the very images it was trained on, so there it has barely learned: {'; '.join(barely)}."
+        f"{coin} In {len(unsure)} of {len(unsure) + others} cases the network attacked has more than half of that on "
+        f"the very images it was trained on, so there it is unsure of its answers: {'; '.join(unsure)}."
     )
 
 

@@ -109,6 +109,7 @@ def utility_and_leak(runs: Sequence[Kept]) -> pd.DataFrame:
                 "seeds": len(together),
                 "test accuracy": _ranged([t["accuracy"] for t in tests], _interval(tests[0]), ".1%"),
                 "balanced": f"{mean(t['balanced_accuracy'] for t in tests):.1%}",
+                "network's AUC": f"{mean(t['auc'] for t in tests):.3f}",
                 "seen / set aside": " / ".join(f"{share:.1%}" for share in right),
                 "attack's AUC": _ranged([one.auc for one in found], found[0].auc_interval, ".3f"),
                 "bound": f"{auc_bound(_epsilon(record), p['delta']):.3f}"

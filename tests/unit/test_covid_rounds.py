@@ -185,7 +185,7 @@ def test_records_of_slow_clients_members_and_traffic(model, images, tmp_path, mo
     assert table.loc["small", "numbers"] == f"{payload.numbers:,}"
 
 
-def test_a_network_that_has_barely_learned_is_named(monkeypatch):
+def test_a_network_that_is_unsure_of_its_training_images_is_named(monkeypatch):
     found = [
         {"id": name, "seed": 0, "parameters": {"modality": "xray", "split": name}} for name in ("frame", "patient")
     ]
@@ -194,12 +194,12 @@ def test_a_network_that_has_barely_learned_is_named(monkeypatch):
     monkeypatch.setattr(
         covid_rounds_tables.records, "load_predictions", lambda r, home: {"members/loss": losses[r["id"]]}
     )
-    said = covid_rounds_tables.barely_learned()
+    said = covid_rounds_tables.beside_a_coin()
     assert "ln 2 = 0.693" in said and "In 1 of 2 cases" in said and said.endswith("X-ray by frame (seed 0): 0.652.")
     losses["frame"] = losses["patient"]
-    assert "All 2 networks attacked have less than half" in covid_rounds_tables.barely_learned()
+    assert "All 2 networks attacked have less than half" in covid_rounds_tables.beside_a_coin()
     found.clear()
-    assert covid_rounds_tables.barely_learned().startswith("No attack")
+    assert covid_rounds_tables.beside_a_coin().startswith("No attack")
 
 
 def test_the_sign_of_a_product_is_no_matter_of_one_direction(capsys):

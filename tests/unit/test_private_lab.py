@@ -216,6 +216,7 @@ def test_one_table_for_all_runs(kept):
     assert list(table["ε"]) == ["∞", "5", "5"]
     assert table["bound"][1] == f"{private_views.auc_bound(5, 1e-4):.3f}"
     assert set(table["bound"][[0, 2]]) == {"–"}
+    assert table["network's AUC"][0] == f"{runs[0][0]['metrics']['global']['auc']:.3f}"
     found = private_views.membership(runs[0][1])
     assert table["attack's AUC"][0].startswith(f"{found.auc:.3f} [")
     figure = private_views.panels({"small": runs}, dataset=dataset())

@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from medtk.lab import adversarial_tables, robust_plots, robust_tables
+from medtk.reproduction import provenance
 
 BASE = {"dataset": "breastmnist", "network": "mobilenetv2", "trainable": "all", "scaling": "unit", "epochs": 5,
         "batch_size": 32, "learning_rate": 0.001, "weights": "auto", "n_train": 546, "n_test": 156}  # fmt: skip
@@ -159,6 +160,18 @@ def test_an_adversarial_training_stands_in_both_states_beside_its_own_start(home
     assert longer["clean"].startswith(f"{60 / 156:.1%} → {70 / 156:.1%} [")
     assert table.loc[("clean images", usual, "as left"), "clean"].startswith(f"{100 / 156:.1%} → {90 / 156:.1%} [")
     assert len(table) == 6
+
+
+def test_a_start_on_another_processor_is_another_network(home, monkeypatch):
+    for seed in range(2):
+        transfer(home, 100, seed)
+    trained_further(home, 120, seed=0)
+    here = provenance.hardware()
+    monkeypatch.setattr(provenance, "hardware", lambda: here | {"processor": "another"})
+    trained_further(home, 90, seed=1)
+    (left, again) = adversarial_tables.trained_further(0.003)
+    assert len(left.ways["clean"]) == len(again.ways["clean"]) == 1
+    assert left.ways["clean"][0][1]["accuracy"] == 120 / 156
 
 
 def test_modes_of_crafting_are_compared_on_the_seeds_of_both(home):
