@@ -1,7 +1,7 @@
 """Printed numbers beside recorded ones: a verdict and a sentence for every cell and every claim."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from medtk.reproduction import papers, records, rulebook
 from medtk.reproduction.answers import answering, comparable, counted, measured_again, restated, value_of
@@ -9,6 +9,7 @@ from medtk.reproduction.evidence import Case, Evidence, Run, key_of, printed, re
 from medtk.reproduction.judging import judge
 from medtk.reproduction.papers import Cell
 
+AGAIN = ("ours", "low", "high", "verdict", "reason")  # what is said of networks with statistics measured again
 VERDICTS = ("reproduced", "direction", "differs", "not_testable", "unrecorded")
 
 
@@ -29,8 +30,9 @@ def report(home, ids: Iterable[str] = papers.IDS) -> dict:
         ``paper``, ``table``, ``row``, ``column``, ``metric``, ``printed``, ``ours``, ``low``, ``high`` (in the
         unit of the metric, shares as fractions of 1; or None), ``n`` (test images), ``runs``, ``verdict`` (one of
         `VERDICTS`), ``reason``, ``record`` (id of the first run or None), ``records``, ``deviations``,
-        ``data_source``, ``weights_source``. A claim has ``paper``, ``claim``, ``verdict``, ``reason``,
-        ``records``.
+        ``data_source``, ``weights_source``, ``measured_again`` (``ours``, ``low``, ``high``, ``verdict`` and
+        ``reason`` with normalisation statistics measured again; None where that is no other number). A claim has
+        ``paper``, ``claim``, ``verdict``, ``reason``, ``records``.
     """
     found = records.read_all(home)
     judged, counts = cells(found, home, ids), {}
@@ -56,7 +58,13 @@ def cells(found: list[dict], home=None, ids: Iterable[str] = papers.IDS) -> list
     judged, read = [], None if home is None else reading(home)
     for paper in map(papers.load, ids):
         mine = _of(paper, found)
-        judged += [judge(cell, mine, read) for cell in paper.cells]
+        again, read_again = _asked_again(mine, read)
+        for cell in paper.cells:
+            entry = judge(cell, mine, read)
+            other = entry if again == mine else judge(cell, again, read_again)
+            changed = other["ours"] != entry["ours"]
+            entry["measured_again"] = {name: other[name] for name in AGAIN} if changed else None
+            judged.append(entry)
     return judged
 
 
@@ -78,14 +86,17 @@ def claims(found: list[dict], home=None, ids: Iterable[str] = papers.IDS) -> lis
     judged, read = [], None if home is None else reading(home)
     for paper in map(papers.load, ids):
         evidence, elsewhere = _evidence(paper, found, read)
-        again, _ = _evidence(
-            paper, [restated(record) for record in found], read and (lambda record: measured_again(read(record)))
-        )
+        again, _ = _evidence(paper, *_asked_again(found, read))
         if again.records == evidence.records:
             again = None
         own = printed(paper)
         judged += [_claim(claim, paper.id, evidence, elsewhere, own, again) for claim in paper.claims]
     return judged
+
+
+def _asked_again(found: list[dict], read: Callable[[dict], Mapping] | None) -> tuple:
+    """Records, and the function that gives their predictions, of the networks with statistics measured again."""
+    return [restated(record) for record in found], read and (lambda record: measured_again(read(record)))
 
 
 def _claim(

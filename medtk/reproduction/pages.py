@@ -38,6 +38,11 @@ that were trained apart need {FEWEST_SEEDS} seeds. Where the same networks with 
 again answer otherwise, that is said beside the verdict. Runs on synthetic images and quick runs never count."""
 
 
+AGAIN = """Verdicts are on networks as training left them. *Measured again* asks the same networks after their
+normalisation statistics were measured on the training images, where that is recorded; {ref}`nb-transfer` tells why it
+can matter so much. It is another experiment than the printed one, so it is counted apart."""
+
+
 def scoreboard_page(report: dict) -> str:
     """Page with the counts of every paper and the verdict of every claim.
 
@@ -55,7 +60,7 @@ def scoreboard_page(report: dict) -> str:
             for paper, counts in report["papers"].items()
         ],
     )
-    lines += ["", "## Claims", ""]
+    lines += [*_counted_again(report["cells"]), "", "## Claims", ""]
     lines += _table(
         ["Paper", "Claim", "Verdict", "Why"],
         [[papers.load(c["paper"]).short, c["claim"], CLAIM_WORDS[c["verdict"]], c["reason"]] for c in report["claims"]],
@@ -75,18 +80,18 @@ def paper_page(report: dict, paper: str) -> str:
     """
     study = papers.load(paper)
     cells = [cell for cell in report["cells"] if cell["paper"] == paper]
+    again = any(cell["measured_again"] for cell in cells)
     lines = [f"({paper.replace('_', '-')}-tables)=", "# Printed and recorded numbers", ""]
-    lines += [f"*{study.title}.* {RULE}"]
+    lines += [f"*{study.title}.* {RULE}", *(["", AGAIN] if again else [])]
     if not study.cells:
         lines += ["", "This study prints no table and no measured value. Its claims are what can be tested."]
     for table, facts in study.tables.items():
         name = table if table.startswith("Fig") else f"Table {table}"
         lines += ["", f"## {name}: {facts['title']}", ""]
         mine = [cell for cell in cells if cell["table"] == table]
-        lines += _table(
-            ["Row", "Column", "Printed", "Ours", "95 % interval", "Images, runs", "Data, weights", "Verdict"],
-            [_row(study, cell) for cell in mine],
-        )
+        head = ["Row", "Column", "Printed", "Ours", "95 % interval", "Images, runs", "Data, weights", "Verdict"]
+        head += ["Measured again", "Verdict then"] if again else []
+        lines += _table(head, [_row(study, cell) + (_row_again(cell) if again else []) for cell in mine])
         lines += _smaller(mine) + _notes(mine)
     if claims := [claim for claim in report["claims"] if claim["paper"] == paper]:
         lines += ["", "## Claims", ""]
@@ -117,6 +122,24 @@ def _row(study: papers.Paper, cell: dict) -> list[str]:
         f"{cell['data_source']}, {cell['weights_source']}" if recorded else "",
         WORDS[cell["verdict"]],
     ]
+
+
+def _row_again(cell: dict) -> list[str]:
+    """Number and verdict with the statistics measured again; empty where that is no other number."""
+    again = cell["measured_again"]
+    return [shown(again["ours"], cell["metric"]), WORDS[again["verdict"]]] if again else ["", ""]
+
+
+def _counted_again(cells: list[dict]) -> list[str]:
+    """Verdicts by paper where statistics were measured again; nothing without any. Other cells keep their verdict."""
+    rows = []
+    for paper in papers.IDS:
+        mine = [cell for cell in cells if cell["paper"] == paper]
+        if any(cell["measured_again"] for cell in mine):
+            verdicts = [(cell["measured_again"] or cell)["verdict"] for cell in mine]
+            rows.append([papers.load(paper).short, len(mine), *map(verdicts.count, WORDS)])
+    head = ["With statistics measured again", "Numbers", *WORDS.values()]
+    return ["", AGAIN, "", *_table(head, rows)] if rows else []
 
 
 def _behind(ids: list[str], shown: int = 3) -> str:

@@ -381,6 +381,24 @@ def test_pages_say_every_number_and_every_verdict_in_words(tmp_path):
     assert "prints no table" in pages.paper_page(report, "lightweight")
 
 
+def test_numbers_of_networks_measured_again_stand_apart(tmp_path):
+    """One network gives one answer as training left it; of the other nothing was measured again."""
+    ledger.write(tmp_path, 114, extra={"reestimated": 131}, weights=PRETRAINED)
+    ledger.write(tmp_path, 42, name="resnet", column="ResNet50")
+    report = compare.report(tmp_path)
+    cells = {(cell["row"], cell["column"]): cell for cell in report["cells"] if cell["table"] == "I"}
+    dense, resnet = (cells["BreastMNIST", name] for name in ("DenseNet121", "ResNet50"))
+    assert dense["verdict"] == "not_testable" and resnet["measured_again"] is None
+    assert dense["measured_again"]["verdict"] == "reproduced" and dense["measured_again"]["ours"] == 131 / 156
+    assert report["papers"]["robust_transfer"]["reproduced"] == 0
+    board, tables = pages.scoreboard_page(report), pages.paper_page(report, "robust_transfer")
+    assert board.count("| 222 |") == 2 and "| 222 | 1 |" in board and "| 222 | 0 |" in board
+    rows = [line for line in tables.splitlines() if line.startswith("| BreastMNIST | ")]
+    assert any("DenseNet121" in row and row.endswith("| 83.97 % | ✓ reproduced |") for row in rows)
+    assert any("ResNet50" in row and row.endswith("|  |  |") for row in rows)
+    assert "Measured again" not in pages.paper_page(report, "hospital")
+
+
 @pytest.mark.parametrize("paper", papers.IDS[1:])
 def test_pages_of_the_other_papers_hold_every_printed_number_and_claim(tmp_path, paper):
     study = papers.load(paper)
