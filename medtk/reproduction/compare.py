@@ -59,9 +59,10 @@ def cells(found: list[dict], home=None, ids: Iterable[str] = papers.IDS) -> list
     for paper in map(papers.load, ids):
         mine = _of(paper, found)
         again, read_again = _asked_again(mine, read)
+        same = again == mine
         for cell in paper.cells:
             entry = judge(cell, mine, read)
-            other = entry if again == mine else judge(cell, again, read_again)
+            other = entry if same else judge(cell, again, read_again)
             changed = other["ours"] != entry["ours"]
             entry["measured_again"] = {name: other[name] for name in AGAIN} if changed else None
             judged.append(entry)
